@@ -1,0 +1,64 @@
+"""Owns the port of its own on which a service tells that it lives, that it is ready, and its metrics.
+
+`/healthz` answers as long as the event loop turns and never looks at a dependency: a database that is down must not
+make an orchestrator kill every process that waits for it. `/readyz` names what is missing.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from chatcore.logs import get_logger
+
+log = get_logger(__name__)
+
+
+class Readiness(Protocol):
+    """Says what a service still lacks."""
+
+    def __call__(self) -> str | None:
+        """Give the reason why the service is not ready, or None when it is."""
+
+
+class HealthServer:
+    """Serves `/healthz`, `/readyz` and `/metrics`."""
+
+    def __init__(
+        self, *, host: str, port: int, registry: CollectorRegistry, readiness: Callable[[], str | None]
+    ) -> None:
+        self._host, self._port = host, port
+        self._registry = registry
+        self._readiness = readiness
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> int:
+        """Listen; gives the port. Raises `OSError` when it is taken."""
+        app = web.Application()
+        app.router.add_get("/healthz", self._live)
+        app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+        port: int = self._runner.addresses[0][1]
+        log.info("health_listening", host=self._host, port=port)
+        return port
+
+    async def stop(self) -> None:
+        """Stop listening. Safe to repeat."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        reason = self._readiness()
+        return web.Response(text=f"{reason or 'ready'}\n", status=503 if reason else 200)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
