@@ -2,12 +2,13 @@
 
 An entry has one field, `f`, and carries many events: one XADD and one parse for all that arrived in a turn (R9).
 Arrays, not objects: half the bytes and a third of the parsing. Trailing fields may be added; a reader ignores
-those that it does not know, and takes a missing one for absent.
+those that it does not know, and takes a missing one for absent. What is made for every message is a NamedTuple here and
+in `chatcore.delivery`: as immutable as a frozen dataclass, and made in 0.26 instead of 1.11 microseconds.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -20,8 +21,7 @@ MAX_ENTRY_BYTES: Final = 256 * 1024
 """A gateway starts a new entry past this; one event is at most a frame of 64 KiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The connection that an event came from: its answers go there and nowhere else (R3)."""
 
     gateway: GatewayId
@@ -30,8 +30,7 @@ class Origin:
     device: DeviceId
 
 
-@dataclass(frozen=True, slots=True)
-class SendEvent:
+class SendEvent(NamedTuple):
     """A user's device asks to store and deliver a message."""
 
     origin: Origin
@@ -41,8 +40,7 @@ class SendEvent:
     ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AckEvent:
+class AckEvent(NamedTuple):
     """A user's device holds everything up to `delivered`; the user has read up to `read` (0: nothing said of it)."""
 
     origin: Origin
