@@ -73,6 +73,12 @@ def group_of(epoch: int) -> str:
     return f"delivery-{epoch}"
 
 
+def epoch_of(group: bytes) -> int:
+    """Read the epoch off a group's name; -1 for a group that no owner made."""
+    _, _, number = group.partition(b"-")
+    return int(number) if group.startswith(b"delivery-") and number.isdigit() else -1
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One connection of one device, as it stands in `chat:devices:{user}` (R4)."""

@@ -141,6 +141,7 @@ class ConversationsRequest:
     gateway: GatewayId
     connection: ConnectionNumber
     user: UserId
+    device: DeviceId
     ref: str | None
     limit: int
     cursor: str | None

@@ -1,0 +1,138 @@
+"""Owns the composition of a worker: the only place that makes its adapters."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+
+from chatcore.delivery import Memory
+from chatcore.health import HealthServer
+from chatcore.keys import Keys
+from chatcore.lifecycle import Step, Supervisor
+from chatcore.vitals import Vitals
+from prometheus_client import CollectorRegistry
+
+from delivery_worker.committer import Committer
+from delivery_worker.inbox import RedisInbox
+from delivery_worker.loop import Limits, WorkerLoop
+from delivery_worker.metrics import WorkerMetrics
+from delivery_worker.requests import Answerer, Requests
+from delivery_worker.router import RedisRouter
+from delivery_worker.schema import check_schema
+from delivery_worker.settings import WorkerSettings
+from delivery_worker.store.batches import MySQLBatchStore
+from delivery_worker.store.devices import DeviceStore
+from delivery_worker.store.ownership import Meta, MySQLOwnerStore
+from delivery_worker.store.reads import ReadStore
+from delivery_worker.store.session import Session
+from delivery_worker.syncs import Syncer
+
+
+class WorkerApp:
+    """A worker with its adapters. A test may replace any of them before `start`."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self.worker = f"{settings.name}.{secrets.token_hex(4)}"  # random per process start (R1b)
+        self.keys = Keys(settings.key_prefix)
+        self.registry = CollectorRegistry()
+        self.metrics = WorkerMetrics(self.registry)
+        self.vitals = Vitals(self.registry)
+        self.session = Session(settings)
+        self.owners = MySQLOwnerStore(self.session, owner=self.worker)
+        self.batches = MySQLBatchStore(self.session, owner=self.worker)
+        self.inbox = RedisInbox(settings.redis_url, keys=self.keys, worker=self.worker)
+        self.router = self.make_router()
+        self.requests_router = self.make_router(connections=settings.sync_connections)
+        self.read_sessions = [Session(settings) for _ in range(settings.sync_connections)]
+        self.loop: WorkerLoop | None = None
+        self._supervisor: Supervisor | None = None
+        self.requests: Requests | None = None
+        self.health = HealthServer(
+            host=settings.metrics_host, port=settings.metrics_port, registry=self.registry, readiness=self._missing
+        )
+
+    async def start(self, supervisor: Supervisor) -> None:
+        """Check the schema, then work. Raises `ConfigurationError` for a schema that is too old."""
+        self._supervisor = supervisor
+        await asyncio.to_thread(check_schema, self.settings)
+        meta = await self.owners.meta()
+        self.vitals.settle()
+        await self.health.start()
+        self.loop = self.make_loop(meta)
+        self.requests = self.make_requests(meta)
+        supervisor.spawn("vitals", self.vitals.watch())
+        supervisor.spawn("requests", self.requests.run())
+        supervisor.spawn("loop", self.loop.run())
+
+    def shutdown(self) -> Sequence[Step]:
+        """Finish the batch in hand and leave; then close what is open."""
+        return (
+            Step("finish_batch", self._finish, within_s=12.0),
+            Step("stop_tasks", self._stop_tasks),
+            Step("close_stores", self._close),
+            Step("stop_health", self.health.stop),
+        )
+
+    def make_router(self, connections: int = 1) -> RedisRouter:
+        """Make a router for `connections` tasks."""
+        settings = self.settings
+        return RedisRouter(
+            settings.redis_url,
+            keys=self.keys,
+            worker=self.worker,
+            dead_letters=settings.dead_letters,
+            connections=connections + 1,
+        )
+
+    def make_loop(self, meta: Meta) -> WorkerLoop:
+        """Make the loop over the partitions."""
+        memory = Memory()
+        return WorkerLoop(
+            worker=self.worker,
+            meta=meta,
+            inbox=self.inbox,
+            owners=self.owners,
+            committer=Committer(self.batches, memory, self.metrics),
+            memory=memory,
+            router=self.router,
+            metrics=self.metrics,
+            limits=Limits(events=self.settings.batch_events, bytes=self.settings.batch_bytes),
+        )
+
+    def make_requests(self, meta: Meta) -> Requests:
+        """Make the answering of syncs, histories and lists."""
+        answerers = []
+        for session in self.read_sessions:
+            reads = ReadStore(session)
+            syncer = Syncer(reads, DeviceStore(session), database_epoch=meta.database_epoch)
+            answerers.append(Answerer(reads, syncer, self.metrics))
+        return Requests(
+            self.settings.redis_url,
+            keys=self.keys,
+            worker=self.worker,
+            router=self.requests_router,
+            answerers=answerers,
+            metrics=self.metrics,
+        )
+
+    def _missing(self) -> str | None:
+        if self.loop is None:
+            return "starting"
+        return None if self.loop.alive else "a store does not answer"
+
+    async def _finish(self) -> None:
+        if self.loop is not None:
+            await self.loop.stop()
+
+    async def _stop_tasks(self) -> None:
+        if self._supervisor is not None:
+            await self._supervisor.stop()
+
+    async def _close(self) -> None:
+        for session in (self.session, *self.read_sessions):
+            session.close()
+        await self.inbox.close()
+        await self.router.close()
+        await self.requests_router.close()
+        if self.requests is not None:
+            await self.requests.close()

@@ -1,0 +1,179 @@
+"""Owns what follows a commit: it looks up the routes, publishes the frames, and settles the entries (R3, R4).
+
+| Key                   | Type    | TTL | Written by | Read by |
+|-----------------------|---------|-----|------------|---------|
+| `chat:devices:{user}` | zset    | -   | gateways, presence | here: every member, past its deadline or not |
+| `chat:gw:<gateway>`   | channel | -   | here       | the gateway |
+| `chat:in:{p}`         | stream  | -   | gateways; settled here | `inbox` |
+| `chat:dead`           | stream  | -   | here       | people |
+
+It caches nothing: a route is looked up after the commit, so a message is seen by the sync of a device that appears
+meanwhile, or by the router, or by both.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from chatcore.delivery import Answer, Message, Plan, Receipt, Refused
+from chatcore.delivery.frames import encode_answer, encode_message, encode_receipt
+from chatcore.errors import CodecError
+from chatcore.keys import Keys, Member, group_of
+from chatcore.push import Kind, record
+from chatcore.redis_client import answered, close_redis, make_redis
+
+from delivery_worker.batch import DeadLetter
+from delivery_worker.inbox import StreamEntry
+
+Routes = Mapping[str, Sequence[Member]]
+MAX_DEAD_BYTES: Final = 256 * 1024
+"""Of a dead letter's data that are kept: an entry is no larger."""
+
+
+class Router(Protocol):
+    """The worker's way to tell what was committed."""
+
+    async def publish(
+        self,
+        plans: Sequence[Plan],
+        *,
+        refused: Sequence[Refused] = (),
+        settle: Sequence[StreamEntry] = (),
+        epoch: int = 0,
+        dead: Sequence[DeadLetter] = (),
+    ) -> None:
+        """Look the routes up, then publish and settle at once."""
+
+
+class Publications:
+    """The records for each gateway, in order. Pure."""
+
+    def __init__(self) -> None:
+        self.by_gateway: dict[str, bytearray] = {}
+
+    def add(self, gateway: str, kind: Kind, connection: int, payload: bytes) -> None:
+        """Append a record for one connection."""
+        self.by_gateway.setdefault(gateway, bytearray()).extend(record(kind, connection, payload))
+
+    def answer(self, answer: Answer) -> None:
+        """Answer an event, on the connection that it came from (R3)."""
+        origin = answer.origin
+        send = not isinstance(answer, Refused) or answer.client_id is not None
+        self.add(origin.gateway, Kind.ANSWER if send else Kind.FRAME, origin.connection, encode_answer(answer))
+
+    def push(self, push: Message | Receipt, routes: Routes) -> None:
+        """Tell the devices of both users that are to know."""
+        if isinstance(push, Message):
+            row = push.row
+            self._tell(routes.get(push.peer, ()), None, encode_message, row, row.sender)
+            self._tell(routes.get(row.sender, ()), row.device, encode_message, row, push.peer)
+            return
+        if push.to_peer:
+            self._tell(routes.get(push.peer, ()), None, encode_receipt, push, push.user)
+        if push.to_self:
+            self._tell(routes.get(push.user, ()), push.device, encode_receipt, push, push.peer)
+
+    def _tell(self, members: Sequence[Member], but: str | None, encode: Any, what: Any, peer: str) -> None:
+        frame = b""
+        for member in members:
+            if member.device != but:
+                frame = frame or encode(what, peer)
+                self.add(member.gateway, Kind.FRAME, member.connection, frame)
+
+
+def users_of(pushes: Iterable[Message | Receipt]) -> set[str]:
+    """Name the users whose routes the pushes need."""
+    users: set[str] = set()
+    for push in pushes:
+        if isinstance(push, Message):
+            users.update((push.peer, push.row.sender))
+        else:
+            users.update((push.peer, push.user))
+    return users
+
+
+class RedisRouter:
+    """`Router` on Redis, used by fewer tasks at a time than it has connections."""
+
+    def __init__(self, url: str, *, keys: Keys, worker: str, dead_letters: int, connections: int = 2) -> None:
+        self._keys = keys
+        self._dead_letters = dead_letters
+        self._redis = make_redis(url, name=f"{worker}-router", connections=connections)
+
+    async def publish(
+        self,
+        plans: Sequence[Plan],
+        *,
+        refused: Sequence[Refused] = (),
+        settle: Sequence[StreamEntry] = (),
+        epoch: int = 0,
+        dead: Sequence[DeadLetter] = (),
+    ) -> None:
+        """Publish and settle, in one MULTI. Raises `StoreUnavailable`: nobody knows, and the batch is repeated."""
+        pushes = [push for plan in plans for push in plan.pushes]
+        routes = await self.routes(users_of(pushes))
+        publications = Publications()
+        for plan in plans:
+            for answer in plan.answers:
+                publications.answer(answer)
+        for answer in refused:
+            publications.answer(answer)
+        for push in pushes:
+            publications.push(push, routes)
+        await answered(self._execute(publications, settle, epoch, dead))
+
+    async def routes(self, users: Iterable[str]) -> dict[str, list[Member]]:
+        """Look up every member of the users' devices. Raises `StoreUnavailable`."""
+        wanted = list(users)
+        if not wanted:
+            return {}
+        pipeline = self._redis.pipeline(transaction=False)
+        for user in wanted:
+            pipeline.zrange(self._keys.devices(user), 0, -1)
+        found = await answered(pipeline.execute())
+        return {user: members_of(rows) for user, rows in zip(wanted, found, strict=True) if rows}
+
+    async def tell(self, publications: Publications) -> None:
+        """Publish alone. Raises `StoreUnavailable`."""
+        await answered(self._execute(publications, (), 0, ()))
+
+    async def close(self) -> None:
+        """Close the client."""
+        await close_redis(self._redis)
+
+    async def _execute(
+        self, publications: Publications, settle: Sequence[StreamEntry], epoch: int, dead: Sequence[DeadLetter]
+    ) -> None:
+        pipeline = self._redis.pipeline(transaction=True)
+        for gateway, publication in publications.by_gateway.items():
+            pipeline.publish(self._keys.channel(gateway), bytes(publication))
+        for letter in dead:
+            pipeline.xadd(self._keys.dead, _fields(letter), maxlen=self._dead_letters, approximate=True)
+        by_partition: dict[int, list[bytes]] = {}
+        for entry in settle:
+            by_partition.setdefault(entry.partition, []).append(entry.id)
+        for partition, ids in by_partition.items():
+            stream = self._keys.inbox(partition)
+            pipeline.xack(stream, group_of(epoch), *ids)
+            pipeline.xdel(stream, *ids)
+        if len(pipeline):
+            await pipeline.execute()
+
+
+def members_of(rows: Iterable[bytes]) -> list[Member]:
+    """Read members, leaving out what is none: whoever wrote it cannot be told anything."""
+    members = []
+    for row in rows:
+        try:
+            members.append(Member.decode(row))
+        except CodecError:
+            continue
+    return members
+
+
+def _fields(letter: DeadLetter) -> Any:
+    return {
+        "reason": letter.reason[:1_000],
+        "partition": letter.partition,
+        "entry": letter.entry,
+        "data": letter.data[:MAX_DEAD_BYTES],
+    }

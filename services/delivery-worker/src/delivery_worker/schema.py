@@ -1,0 +1,113 @@
+"""Owns the schema's version: it migrates, by a command of its own, and refuses a worker on a schema too old.
+
+Synchronous, for commands and start-up. A service never migrates.
+"""
+
+import secrets
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from chatcore.errors import ConfigurationError
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from delivery_worker.settings import MySQLSettings
+
+LOCK: Final = "chat_migrate"
+LOCK_S: Final = 120
+"""Seconds that a migration waits for another one; each release's job runs once, but a Job may be started twice."""
+PARTITIONS: Final = "partitions"
+DATABASE_EPOCH: Final = "epoch"
+OWNER_EPOCH: Final = "owner_epoch"
+
+
+def migrate(settings: MySQLSettings) -> str:
+    """Bring the schema to this release's version, and write what the first start fixes. Gives the version.
+
+    Idempotent. Raises `ConfigurationError` when the server cannot be reached or refuses.
+    """
+    with _connected(settings) as connection:
+        got = connection.execute(text("SELECT GET_LOCK(:name, :wait)"), {"name": LOCK, "wait": LOCK_S}).scalar()
+        if got != 1:
+            raise ConfigurationError(f"another migration has held the lock for {LOCK_S} s")
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        _write_meta(connection, settings)
+        connection.commit()
+        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": LOCK})
+        return _head()
+
+
+def check_schema(settings: MySQLSettings) -> None:
+    """Raise `ConfigurationError` unless the schema is at this release's version or a later one's."""
+    with _connected(settings) as connection:
+        try:
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        except SQLAlchemyError:
+            found = None
+    head = _head()
+    if found is None or str(found) < head:
+        raise ConfigurationError(
+            f"the schema is at version {found or 'none'}, and this release needs {head}: run `delivery-worker migrate`"
+        )
+
+
+def _write_meta(connection: Connection, settings: MySQLSettings) -> None:
+    values = {PARTITIONS: str(settings.partitions), DATABASE_EPOCH: secrets.token_hex(8), OWNER_EPOCH: "0"}
+    for name, value in values.items():
+        statement = text("INSERT INTO meta (name, value) VALUES (:name, :value) ON DUPLICATE KEY UPDATE name = name")
+        connection.execute(statement, {"name": name, "value": value})
+    partitions = int(connection.execute(text("SELECT value FROM meta WHERE name = 'partitions'")).scalar() or 0)
+    for partition in range(partitions):
+        connection.execute(
+            text(
+                "INSERT INTO partition_owner (partition_id, epoch, owner) VALUES (:partition, 0, '')"
+                " ON DUPLICATE KEY UPDATE partition_id = partition_id"
+            ),
+            {"partition": partition},
+        )
+
+
+@contextmanager
+def _connected(settings: MySQLSettings) -> Iterator[Connection]:
+    url = URL.create(
+        "mysql+pymysql",
+        username=settings.mysql_user,
+        password=settings.mysql_password.get_secret_value(),
+        host=settings.mysql_host,
+        port=settings.mysql_port,
+        database=settings.mysql_database,
+        query={"charset": "utf8mb4"},
+    )
+    arguments: dict[str, object] = {"connect_timeout": 5}
+    if settings.mysql_tls_ca is not None:
+        arguments["ssl"] = ssl.create_default_context(cafile=str(settings.mysql_tls_ca))
+    engine = create_engine(url, connect_args=arguments)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise ConfigurationError(f"MySQL at {settings.mysql_host}:{settings.mysql_port}: {error}") from error
+    finally:
+        engine.dispose()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise ConfigurationError("this installation has no migrations in it")
+    return head

@@ -1,0 +1,1 @@
+"""MySQL, the truth: what a batch writes, what a sync reads."""
