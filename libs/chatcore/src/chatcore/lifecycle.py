@@ -40,6 +40,7 @@ class Supervisor:
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._closing = False
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task that lives until it is stopped. Names are unique."""
@@ -52,6 +53,10 @@ class Supervisor:
         """Wait until a task ends by itself, and give the reason."""
         return await asyncio.shield(self._failed)
 
+    def close(self) -> None:
+        """From now on a task that ends has done what it was asked for."""
+        self._closing = True
+
     async def stop(self, *names: str) -> None:
         """Cancel the named tasks, or all, and wait until they are gone. Safe to repeat."""
         tasks = [self._tasks.pop(name) for name in (names or tuple(self._tasks)) if name in self._tasks]
@@ -60,7 +65,7 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(task.get_name()) is not task or self._failed.done():
+        if self._closing or self._failed.done() or self._tasks.get(task.get_name()) is not task:
             return
         error = None if task.cancelled() else task.exception()
         log.error("task_ended", task=task.get_name(), exc_info=error)
@@ -110,6 +115,7 @@ async def _until(stopped: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None
 
 async def _shut_down(app: App, supervisor: Supervisor, shutdown_s: float) -> None:
     log.info("stopping")
+    supervisor.close()
     with suppress(TimeoutError):
         async with asyncio.timeout(shutdown_s):
             for step in app.shutdown():

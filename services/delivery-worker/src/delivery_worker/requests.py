@@ -210,7 +210,7 @@ class Requests:
         try:
             return decode_requests(data)
         except CodecError as error:
-            log.error("request_unreadable", error=str(error))
+            log.warning("request_unreadable", error=str(error))
             return []
 
     async def _settle(self, *ids: bytes) -> None:

@@ -1,0 +1,1 @@
+"""Presence: keeps the TTL device keys, and tells who comes and goes."""
