@@ -291,7 +291,7 @@ def _ack(result: Plan, draft: _Draft, event: AckEvent) -> None:
         draft.cursors[key] = delivered
     rises = delivered > draft.delivered[side] or read > draft.read[side]
     # Nobody knows whether marks that were read from MySQL were published: their owner may have died in between (R3).
-    repeats = not draft.told[side] and (delivered == draft.delivered[side] or read == draft.read[side])
+    repeats = not draft.told[side] and (delivered == draft.delivered[side] or (read and read == draft.read[side]))
     if rises or repeats:
         draft.ackers[side].add(device)
         draft.told[side] = True
