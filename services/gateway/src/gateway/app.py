@@ -1,0 +1,257 @@
+"""Owns the composition of the gateway: the only place that makes its adapters."""
+
+import secrets
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+from chatcore.errors import ConfigurationError, Refusal
+from chatcore.health import HealthServer
+from chatcore.keys import Keys
+from chatcore.lifecycle import Step, Supervisor
+from chatcore.logs import get_logger
+from chatcore.vitals import Vitals
+from prometheus_client import CollectorRegistry
+
+from gateway.door import Door, json_error
+from gateway.drain import Drain, queued_bytes
+from gateway.forwarding import Forwarder
+from gateway.handshake import Handshake
+from gateway.jwks import Jwks
+from gateway.metrics import GatewayMetrics
+from gateway.outbox import Outbox
+from gateway.recovery import Recovery
+from gateway.registry import Registry
+from gateway.settings import GatewaySettings
+from gateway.subscriber import Dispatcher, Subscriber
+from gateway.sweeper import Sweeper
+from gateway.syncs import Syncs
+from gateway.tokens import Tokens
+from gateway.watch import Watch
+
+BACKLOG: Final = 4096
+SEND_BUFFER_BYTES: Final = 32 * 1024
+"""Of each socket in the kernel: a client that stops reading takes 69 KB instead of 3 MB."""
+KEEPALIVE_S: Final = 15.0
+"""Seconds that an unfinished request may live."""
+DRAIN_SHARE: Final = 0.75
+"""Of the shutdown's time, for the connections; the rest flushes and closes."""
+FLUSH_S: Final = 3.0
+
+log = get_logger(__name__)
+
+
+class GatewayApp:
+    """A gateway with its adapters."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.gateway_id = f"{settings.name}.{secrets.token_hex(4)}"
+        self.keys = Keys(settings.key_prefix)
+        self.prometheus = CollectorRegistry()
+        self.metrics = GatewayMetrics(self.prometheus)
+        self.vitals = Vitals(self.prometheus)
+        self.registry = Registry()
+        self.drain = Drain(self.registry)
+        self.jwks = self._make_jwks()
+        self.tokens = self._make_tokens()
+        self._make_ways()
+        self._make_shell()
+        self.metrics.connections.set_function(lambda: len(self.registry.by_number))
+        self.metrics.measure(
+            queued_bytes=lambda: queued_bytes(list(self.registry.by_number.values())),
+            ack_backlog=lambda: self.outbox.ack_backlog,
+        )
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+        self._supervisor: Supervisor | None = None
+
+    async def start(self, supervisor: Supervisor) -> None:
+        """Serve. Redis and workers need not be there yet: readiness says so, and handshakes are refused."""
+        if HttpRequestParser is HttpRequestParserPy:
+            raise ConfigurationError("aiohttp's C extensions are missing: install a wheel for this platform")
+        self._supervisor = supervisor
+        self.vitals.settle()
+        await self.health.start()
+        for name, work in (
+            ("vitals", self.vitals.watch()),
+            ("outbox", self.outbox.run()),
+            ("subscriber", self.subscriber.run()),
+            ("watch", self.watch.run()),
+            ("recovery", self.recovery.run()),
+            ("syncs", self.syncs.run()),
+            ("sweeper", self.sweeper.run()),
+        ):
+            supervisor.spawn(name, work)
+        if self.jwks is not None:
+            supervisor.spawn("jwks", self.jwks.watch())
+        await self._listen()
+
+    def shutdown(self) -> Sequence[Step]:
+        """Send the clients elsewhere, forward what they left, then close what is open."""
+        drain_s = self.settings.shutdown_s * DRAIN_SHARE
+        return (
+            Step("drain_connections", lambda: self.drain.drain(within_s=drain_s), within_s=drain_s + 1.0),
+            Step("flush_outbox", self._flush, within_s=FLUSH_S),
+            Step("stop_listening", self._stop_listening),
+            Step("stop_tasks", self._stop_tasks),
+            Step("close_redis", self._close),
+            Step("stop_health", self.health.stop),
+        )
+
+    def _make_jwks(self) -> Jwks | None:
+        settings = self.settings
+        if not settings.jwks_file and not settings.jwks_url:
+            return None
+        return Jwks(file=settings.jwks_file, url=settings.jwks_url)
+
+    def _make_tokens(self) -> Tokens:
+        secret = self.settings.jwt_secret
+        return Tokens(
+            secret=secret.get_secret_value() if secret is not None else None,
+            audience=self.settings.jwt_audience,
+            issuer=self.settings.jwt_issuer,
+            keys=self.jwks,
+        )
+
+    def _make_ways(self) -> None:
+        """Make what goes to Redis and what decides of it."""
+        self.outbox = Outbox(
+            self.settings.redis_url,
+            keys=self.keys,
+            gateway=self.gateway_id,
+            ttl_ms=self.settings.presence_ttl_s * 1000,
+            metrics=self.metrics,
+            unavailable=self._unavailable,
+        )
+        self.forwarder = Forwarder(
+            gateway=self.gateway_id,
+            outbox=self.outbox,
+            registry=self.registry,
+            metrics=self.metrics,
+            max_subscriptions=self.settings.max_subscriptions,
+        )
+        self.syncs = Syncs(gateway=self.gateway_id, ask=self.outbox.request, metrics=self.metrics)
+        self.sweeper = Sweeper(registry=self.registry, outbox=self.outbox, forwarder=self.forwarder)
+        self.recovery = Recovery(
+            registry=self.registry,
+            outbox=self.outbox,
+            syncs=self.syncs,
+            forwarder=self.forwarder,
+            drain=self.drain,
+            renew=self._renew,
+            welcome_epoch=self._know_epoch,
+        )
+        self.watch = Watch(
+            self.settings.redis_url,
+            keys=self.keys,
+            gateway=self.gateway_id,
+            outbox=self.outbox,
+            reactions=self.recovery,
+            max_backlog=self.settings.max_backlog_entries,
+            metrics=self.metrics,
+        )
+
+    def _make_shell(self) -> None:
+        """Make what comes from Redis and from clients."""
+        settings = self.settings
+        dispatcher = Dispatcher(registry=self.registry, syncs=self.syncs, metrics=self.metrics, heard=self.watch.heard)
+        self.subscriber = Subscriber(
+            settings.redis_url,
+            keys=self.keys,
+            gateway=self.gateway_id,
+            dispatcher=dispatcher,
+            confirmed=self._confirmed,
+        )
+        handshake = Handshake(settings, tokens=self.tokens, registry=self.registry, unready=self._unready)
+        self.door = Door(
+            settings,
+            gateway=self.gateway_id,
+            handshake=handshake,
+            tokens=self.tokens,
+            registry=self.registry,
+            outbox=self.outbox,
+            syncs=self.syncs,
+            forwarder=self.forwarder,
+            metrics=self.metrics,
+        )
+        self.health = HealthServer(
+            host=settings.metrics_host,
+            port=settings.metrics_port,
+            registry=self.prometheus,
+            readiness=self._missing,
+        )
+
+    async def _listen(self) -> None:
+        app = web.Application()
+        app.router.add_route("*", "/v1/ws", self.door.serve)
+        app.router.add_route("*", "/{path:.*}", _not_found)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=1.0)
+        await self._runner.setup()
+        listener = _listener(self.settings.host, self.settings.port)
+        await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
+        self.port = listener.getsockname()[1]
+        log.info("listening", host=self.settings.host, port=self.port, gateway=self.gateway_id)
+
+    # The forwarder answers for the outbox, the subscriber and the door for the recovery: each is made after it.
+    def _unavailable(self, number: int, client_id: str) -> None:
+        self.forwarder.unavailable(number, client_id)
+
+    def _renew(self) -> None:
+        self.subscriber.renew()
+
+    def _know_epoch(self, epoch: str) -> None:
+        self.door.know_epoch(epoch)
+
+    def _confirmed(self, again: bool) -> None:  # noqa: FBT001 - it is what was confirmed
+        self.watch.confirmed()
+        if again:
+            self.recovery.gap()
+
+    def _missing(self) -> str | None:
+        return "draining" if self.drain.draining else self.watch.missing()
+
+    def _unready(self) -> Refusal | None:
+        if self.drain.draining:
+            return Refusal.DRAINING
+        return Refusal.NOT_READY if self.watch.missing() else None
+
+    async def _flush(self) -> None:
+        if self._supervisor is not None:
+            await self.outbox.flushed()
+
+    async def _stop_listening(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _stop_tasks(self) -> None:
+        self.drain.stop()
+        if self._supervisor is not None:
+            await self._supervisor.stop()
+
+    async def _close(self) -> None:
+        await self.watch.close()
+        await self.outbox.close()
+        await self.subscriber.close()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Bind. Raises `ConfigurationError` when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    listener.setblocking(False)  # noqa: FBT003 - the standard library takes it so
+    return listener
+
+
+async def _not_found(_: web.Request) -> web.Response:
+    return json_error(404, "not_found", "there is nothing here but /v1/ws")

@@ -1,0 +1,238 @@
+"""Owns the way of one connection: handshake, admission, upgrade, reading, and leaving in order."""
+
+import asyncio
+from time import monotonic, time
+from typing import Any, Final
+
+import orjson
+from aiohttp import WSMsgType, web
+from chatcore.delivery.frames import encode_error
+from chatcore.errors import HTTP_STATUS, Code, HandshakeRefused, ProtocolError, Refusal, StoreUnavailable
+from chatcore.frames import MAX_FRAME_BYTES, Auth
+from chatcore.ids import ConnectionNumber, DeviceId, GatewayId, UserId
+from chatcore.keys import Member
+from chatcore.logs import get_logger
+from chatcore.stream import Connected, Disconnected
+
+from gateway.connection import CLOSE_S, Connection, Outlet
+from gateway.forwarding import Forwarder
+from gateway.handshake import RETRY_AFTER_S, SUBPROTOCOL, Handshake, Hello
+from gateway.metrics import GatewayMetrics
+from gateway.outbox import Outbox
+from gateway.registry import Registry
+from gateway.session import Session
+from gateway.settings import GatewaySettings
+from gateway.syncs import Syncs, refusal_of
+from gateway.tokens import Tokens
+
+ADMISSION_S: Final = 5.0
+"""Seconds for Redis and a worker to admit a connection; past them the client comes again."""
+WRITER_LIMIT: Final = 4096
+
+log = get_logger(__name__)
+
+
+class Door:
+    """Serves `/v1/ws`."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        gateway: str,
+        handshake: Handshake,
+        tokens: Tokens,
+        registry: Registry,
+        outbox: Outbox,
+        syncs: Syncs,
+        forwarder: Forwarder,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._settings, self._gateway = settings, gateway
+        self._handshake, self._tokens = handshake, tokens
+        self._registry, self._outbox, self._syncs, self._forwarder = registry, outbox, syncs, forwarder
+        self._metrics = metrics
+        self._outlet = Outlet()
+        self._epoch = ""
+
+    def know_epoch(self, epoch: str) -> None:
+        """Name this database epoch from now on."""
+        self._epoch = epoch
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Be the handler of a request: gives the response, after the connection ended."""
+        try:
+            hello = await self._handshake.check(request)
+            connection = self._make(hello)
+            try:
+                await self._admit(connection, hello.since)
+            except BaseException:
+                self._leave(connection)
+                raise
+        except HandshakeRefused as refused:
+            self._metrics.handshakes.labels(refused.refusal.value).inc()
+            return refusal_response(refused)
+        self._metrics.handshakes.labels("accepted").inc()
+        return await self._upgrade(request, connection)
+
+    def _make(self, hello: Hello) -> Connection:
+        settings, now = self._settings, monotonic()
+        session = Session(
+            rate=settings.sends_per_s,
+            burst=settings.sends_burst,
+            max_in_flight=settings.max_in_flight,
+            now=now,
+            expires_at_s=hello.expires_at_s,
+        )
+        connection = Connection(
+            number=self._registry.next_number(),
+            user=hello.user,
+            device=hello.device,
+            session=session,
+            outlet=self._outlet,
+            max_bytes=settings.queue_bytes,
+            max_frames=settings.queue_frames,
+            on_slow=self._metrics.slow_readers.inc,
+            now=now,
+        )
+        self._registry.add(connection)
+        return connection
+
+    async def _admit(self, connection: Connection, since: str) -> None:
+        """Enter the member, then ask a worker (R4). Raises `HandshakeRefused`."""
+        try:
+            async with asyncio.timeout(ADMISSION_S):
+                draft = f"{connection.device}|{self._gateway}|{connection.number}"
+                connection.entered_ms = await self._outbox.enter(connection.user, draft)
+                connection.member = Member(
+                    DeviceId(connection.device),
+                    GatewayId(self._gateway),
+                    ConnectionNumber(connection.number),
+                    connection.entered_ms,
+                ).encode()
+                admission = self._syncs.admit(connection, since)
+                self._outbox.tell(Connected(UserId(connection.user), connection.member))
+                refusal = await admission
+        except (TimeoutError, StoreUnavailable):
+            raise HandshakeRefused(
+                Refusal.NOT_READY, "not admitted in time; come again", retry_after_s=RETRY_AFTER_S
+            ) from None
+        if refusal is not None:
+            raise refusal_of(refusal)
+
+    async def _upgrade(self, request: web.Request, connection: Connection) -> web.StreamResponse:
+        ws: web.WebSocketResponse[Any] = web.WebSocketResponse(
+            protocols=(SUBPROTOCOL,),
+            timeout=CLOSE_S,
+            compress=False,
+            autoping=False,
+            autoclose=False,
+            heartbeat=None,
+            max_msg_size=MAX_FRAME_BYTES + 1,  # aiohttp refuses a frame of this very size
+            decode_text=False,
+            writer_limit=WRITER_LIMIT,
+        )
+        try:
+            await ws.prepare(request)
+            transport = request.transport
+            if transport is not None:
+                connection.open(ws, transport, self._welcome(connection))
+                await self._read(ws, connection)
+        except ConnectionError:
+            log.debug("connection_lost")
+        finally:
+            connection.finish()
+            self._leave(connection)
+        return await _let_go(ws)
+
+    async def _read(self, ws: "web.WebSocketResponse[Any]", connection: Connection) -> None:
+        """Take frames until the peer closes or is gone."""
+        while True:
+            message = await ws.receive()
+            connection.heard_at = monotonic()
+            kind = message.type
+            if kind is WSMsgType.TEXT:
+                # After our Close, only the peer's own is waited for.
+                if connection.close_code is None and (auth := self._forwarder.text(connection, message.data)):
+                    await self._renew(connection, auth)
+            elif kind is WSMsgType.PING:
+                connection.pong(message.data)
+            elif kind is WSMsgType.BINARY:
+                self._forwarder.err(connection, ProtocolError(Code.INVALID_FRAME, "a binary frame"))
+            elif kind is not WSMsgType.PONG:
+                if connection.close_code is None and kind is WSMsgType.ERROR and ws.close_code is not None:
+                    connection.close_code = ws.close_code
+                return
+
+    async def _renew(self, connection: Connection, frame: Auth) -> None:
+        """Take a newer token of the same user and device; any other changes nothing."""
+        try:
+            identity = await self._tokens.verify(frame.token)
+        except HandshakeRefused:
+            identity = None
+        same = identity is not None and identity.user == connection.user
+        if identity is None or not same or identity.device not in (None, connection.device):
+            self._metrics.errors.labels(Code.FORBIDDEN.value).inc()
+            connection.push(encode_error(Code.FORBIDDEN, "not a token of this user and device", ref=frame.ref))
+            return
+        connection.session.expires_at_s = identity.expires_at_s
+        answer: dict[str, Any] = {"type": "auth_ok", "expires_at": int(identity.expires_at_s * 1000)}
+        connection.push(orjson.dumps(answer if frame.ref is None else {**answer, "ref": frame.ref}))
+
+    def _leave(self, connection: Connection) -> None:
+        """Remove the member, then say so: one turn of the outbox does both, in this order."""
+        if connection.number not in self._registry.by_number:
+            return
+        self._syncs.forget(connection.number)
+        self._forwarder.left(connection)
+        if connection.member:
+            self._outbox.leave(connection.user, connection.member)
+            self._outbox.tell(Disconnected(UserId(connection.user), connection.member))
+        if connection.close_code is not None:
+            self._metrics.closes.labels(_closed_label(connection.close_code)).inc()
+
+    def _welcome(self, connection: Connection) -> bytes:
+        return orjson.dumps(
+            {
+                "type": "welcome",
+                "user": connection.user,
+                "device": connection.device,
+                "gateway": self._settings.name,
+                "epoch": self._epoch,
+                "ts": int(time() * 1000),
+                "limits": self._settings.limits,
+            }
+        )
+
+
+_LABELS: Final = frozenset({1000, 1001, 1007, 1008, 1009, 1011, 1012, 4401, 4403, 4408, 4409})
+
+
+def _closed_label(code: int) -> str:
+    return str(int(code)) if int(code) in _LABELS else "other"
+
+
+async def _let_go(ws: "web.WebSocketResponse[Any]") -> web.StreamResponse:
+    """End aiohttp's own view of the socket: it says goodbye into a transport that is closed, and remembers why not."""
+    if ws.prepared:
+        await ws.close()
+    error = ws.exception()
+    if error is not None:
+        # The traceback's frames hold the response: a cycle that only the collector would find.
+        error.__traceback__ = None
+    return ws
+
+
+def refusal_response(refused: HandshakeRefused) -> web.Response:
+    """Write a refusal as JSON."""
+    headers = {"Retry-After": str(refused.retry_after_s)} if refused.retry_after_s is not None else {}
+    if refused.refusal is Refusal.NOT_WEBSOCKET:
+        headers["Upgrade"] = "websocket"
+    status = HTTP_STATUS[refused.refusal]
+    return json_error(status, refused.refusal.value, refused.message, headers=headers)
+
+
+def json_error(status: int, code: str, message: str, *, headers: dict[str, str] | None = None) -> web.Response:
+    """Write an error body."""
+    body = orjson.dumps({"error": {"code": code, "message": message}})
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

@@ -1,0 +1,92 @@
+"""Owns the gateway's settings."""
+
+from typing import Annotated, Self
+
+from chatcore.frames import MAX_BODY_BYTES, MAX_FRAME_BYTES
+from chatcore.settings import Names, ServiceSettings, split_names
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+
+class GatewaySettings(ServiceSettings):
+    """The gateway's own."""
+
+    host: str = "127.0.0.1"
+    """Where the WebSocket listens. In a container: `0.0.0.0`."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    """Its port; 0 lets the system choose one, which the log then names."""
+
+    jwt_secret: SecretStr | None = None
+    """The shared secret of HS256 tokens, at least 32 bytes. Without it only asymmetric tokens pass."""
+
+    jwt_audience: str = "chat"
+    """The `aud` that a token must carry."""
+
+    jwt_issuer: str = "chat"
+    """The `iss` that a token must carry."""
+
+    jwks_file: str | None = None
+    """A JWKS document with public keys, read again every 5 minutes and at an unknown key id."""
+
+    jwks_url: str | None = None
+    """The same over HTTP. Only one of the two."""
+
+    origins: Names = ()
+    """Origins beside the gateway's own host from which a browser may connect, separated by commas."""
+
+    max_connections: Annotated[int, Field(ge=0)] = 20_000
+    """Connections of this process; a full collection costs 32 ms per 1,000. 0: no limit."""
+
+    connections_per_user: Annotated[int, Field(ge=0)] = 0
+    """Connections of one user on this gateway. 0: no limit."""
+
+    handshakes_per_s: Annotated[float, Field(ge=0)] = 0.0
+    """Handshakes a second on this gateway (270 microseconds of CPU each). 0: no limit."""
+
+    user_handshakes_per_s: Annotated[float, Field(ge=0)] = 0.0
+    """Handshakes a second of one user on this gateway. 0: no limit."""
+
+    sends_per_s: Annotated[int, Field(gt=0)] = 100
+    """Requests a second of one connection, in the long run."""
+
+    sends_burst: Annotated[int, Field(gt=0)] = 1_000
+    """Requests of one connection at once."""
+
+    max_in_flight: Annotated[int, Field(gt=0)] = 1_000
+    """Sends of one connection without an answer."""
+
+    max_subscriptions: Annotated[int, Field(gt=0, le=200)] = 200
+    """Users whose presence one connection may watch."""
+
+    presence_ttl_s: Annotated[int, Field(ge=12, le=600)] = 30
+    """Give presence the same: seconds after its last heartbeat at which a device is taken for gone."""
+
+    max_backlog_entries: Annotated[int, Field(gt=0)] = 20_000
+    """Entries in a partition's stream past which sends to it get `overloaded`. Bounds the memory of Redis."""
+
+    queue_bytes: Annotated[int, Field(ge=65_536)] = 1024 * 1024
+    """Bytes that wait for one slow reader; past it the connection closes with 4408."""
+
+    queue_frames: Annotated[int, Field(ge=16)] = 4_096
+    """Frames that wait for one slow reader; the same."""
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits as `welcome` names them."""
+        return {
+            "max_frame_bytes": MAX_FRAME_BYTES,
+            "max_body_bytes": MAX_BODY_BYTES,
+            "sends_per_s": self.sends_per_s,
+            "sends_burst": self.sends_burst,
+            "max_in_flight": self.max_in_flight,
+            "max_subscriptions": self.max_subscriptions,
+            "presence_ttl_s": self.presence_ttl_s,
+        }
+
+    _split = field_validator("origins", mode="before")(split_names)
+
+    @model_validator(mode="after")
+    def _one_jwks(self) -> Self:
+        if self.jwks_file and self.jwks_url:
+            raise ValueError("CHAT_JWKS_FILE and CHAT_JWKS_URL exclude each other")
+        return self

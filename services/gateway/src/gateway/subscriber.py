@@ -1,0 +1,132 @@
+"""Owns the gateway's own channel: reads it, and gives each record to whom it is for. It parses no frame.
+
+| Key                 | Type            | TTL | Written by | Read by |
+|---------------------|-----------------|-----|------------|---------|
+| `chat:gw:<gateway>` | Pub/Sub channel | -   | workers, presence, the gateway's own probe | here |
+"""
+
+import asyncio
+from collections.abc import Callable
+from random import uniform
+from typing import Any
+
+from chatcore.errors import Close, CodecError
+from chatcore.keys import Keys
+from chatcore.logs import get_logger
+from chatcore.push import Kind, read_close, read_presence, records
+from chatcore.redis_client import BROKEN, close_redis, make_redis
+
+from gateway.metrics import GatewayMetrics
+from gateway.registry import Registry
+from gateway.syncs import Syncs
+
+log = get_logger(__name__)
+
+
+class Dispatcher:
+    """Gives each record of a publication to its connection."""
+
+    def __init__(
+        self, *, registry: Registry, syncs: Syncs, metrics: GatewayMetrics, heard: Callable[[bytes], None]
+    ) -> None:
+        self._connections, self._registry, self._syncs = registry.by_number, registry, syncs
+        self._heard = heard
+        self._counts = {int(kind): metrics.records.labels(kind.name.lower()) for kind in Kind}
+
+    def dispatch(self, publication: bytes) -> None:
+        """Take one publication. Raises `CodecError` at a damaged one."""
+        for kind, number, payload in records(publication):
+            if kind == Kind.ANSWER or kind == Kind.FRAME:
+                connection = self._connections.get(number)
+                if connection is not None:
+                    if kind == Kind.ANSWER:
+                        connection.session.end_send()
+                    connection.push(payload)
+            else:
+                self._rarer(kind, number, payload)
+            count = self._counts.get(kind)
+            if count is not None:
+                count.inc()
+
+    def _rarer(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == Kind.PROBE:
+            self._heard(payload)
+        elif kind == Kind.PAGE:
+            self._syncs.page(number, payload)
+        elif kind == Kind.UNSYNCED:
+            self._syncs.unsynced(number, payload)
+        elif kind == Kind.PRESENCE:
+            user, frame = read_presence(payload)
+            for watcher in tuple(self._registry.watchers.get(user, ())):
+                watcher.push(frame)
+        else:
+            self._closing(kind, number, payload)
+
+    def _closing(self, kind: int, number: int, payload: bytes) -> None:
+        code, reason = Close.REVOKED.value, "revoked"
+        if kind == Kind.ADMISSION:
+            if self._syncs.admission(number, payload) is None:
+                return
+        elif kind == Kind.CLOSE:
+            code, reason = read_close(payload)
+        connection = self._connections.get(number)
+        if connection is not None:
+            connection.close(code, reason)
+
+
+class Subscriber:
+    """Reads the channel, and subscribes again after any failure."""
+
+    def __init__(
+        self, url: str, *, keys: Keys, gateway: str, dispatcher: Dispatcher, confirmed: Callable[[bool], None]
+    ) -> None:
+        self._redis = make_redis(url, name=f"{gateway}-subscriber", connections=2)
+        self._channel = keys.channel(gateway)
+        self._dispatcher = dispatcher
+        self._confirmed = confirmed
+        self._confirmations = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            self._reading = asyncio.create_task(self._read(), name="subscription")
+            try:
+                await asyncio.wait([self._reading])
+            finally:
+                self._reading.cancel()
+            if not self._reading.cancelled() and (error := self._reading.exception()) is not None:
+                if not isinstance(error, BROKEN):
+                    raise error
+                log.warning("subscription_lost", error=str(error))
+            await asyncio.sleep(uniform(0.05, 0.3))  # noqa: S311 - jitter
+
+    def renew(self) -> None:
+        """Subscribe again on a new connection: this one tells nothing."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await close_redis(self._redis)
+
+    async def _read(self) -> None:
+        pubsub = self._redis.pubsub()
+        try:
+            await pubsub.subscribe(self._channel)
+            while True:
+                answer: Any = await pubsub.parse_response(block=True)
+                if answer[0] == b"message":
+                    self._take(answer[2])
+                elif answer[0] == b"subscribe":
+                    self._confirmations += 1
+                    # The second one means a gap, also when redis-py connected again without a word (R6).
+                    self._confirmed(self._confirmations > 1)
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py's own gap
+
+    def _take(self, publication: bytes) -> None:
+        try:
+            self._dispatcher.dispatch(publication)
+        except (CodecError, ValueError, IndexError):
+            log.exception("publication_unreadable")

@@ -1,0 +1,215 @@
+"""Owns the pulling of syncs (R4b): who asks for which page, when it is asked again, and how many are in flight.
+
+It never looks into a page.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from random import uniform
+from time import monotonic
+from typing import Final
+
+from chatcore.errors import HandshakeRefused, Refusal
+from chatcore.ids import ConnectionNumber, DeviceId, GatewayId, UserId
+from chatcore.push import Admission, Page
+from chatcore.stream import Request, SyncRequest
+
+from gateway.connection import Connection
+from gateway.metrics import GatewayMetrics
+
+MAX_IN_FLIGHT: Final = 32
+"""Pages asked for at once; 64 KiB each."""
+ANSWER_S: Final = 5.0
+RETRY_S: Final = 1.0
+SPREAD_S: Final = 5.0
+SECOND_S: Final = 10.0
+"""Seconds after a wipe's first sync until the second one."""
+PERIOD_S: Final = 300.0
+TICK_S: Final = 0.25
+"""Seconds between two looks at who waits too long."""
+WAITS_S: Final = 3_600.0
+"""A pull in our own queue is not asked again: it is in line."""
+
+
+class Pull:
+    """How far one connection's sync is."""
+
+    __slots__ = (
+        "admission",
+        "asked",
+        "begin_at",
+        "cause",
+        "connection",
+        "due",
+        "number",
+        "position",
+        "queued",
+        "since",
+        "token",
+    )
+
+    def __init__(self, connection: Connection, token: str, admission: "asyncio.Future[Refusal | None]") -> None:
+        self.connection, self.token = connection, token
+        self.admission = admission
+        self.number = 0
+        self.since = self.position = ""
+        self.asked = self.queued = False
+        """Asked: a worker is to answer. Queued: a page has not left for the socket yet, and the next waits for it."""
+        self.due = 0.0
+        """When to ask (again); 0: nothing to ask."""
+        self.cause = "connect"
+        self.begin_at: list[float] = []
+        """When to begin a new sync; the first of them is the next."""
+
+
+class Syncs:
+    """Pulls the pages of all connections."""
+
+    def __init__(
+        self,
+        *,
+        gateway: str,
+        ask: Callable[[Request], None],
+        metrics: GatewayMetrics,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._gateway, self._ask, self._metrics, self._clock = gateway, ask, metrics, clock
+        self._pulls: dict[int, Pull] = {}
+        self._waiting: deque[Pull] = deque()
+        self._asked: set[int] = set()
+
+    def admit(self, connection: Connection, since: str) -> "asyncio.Future[Refusal | None]":
+        """Ask whether the device may connect, and for its first page."""
+        pull = Pull(connection, since, asyncio.get_running_loop().create_future())
+        self._pulls[connection.number] = pull
+        self._begin(pull)
+        return pull.admission
+
+    def forget(self, number: int) -> None:
+        """The connection is gone."""
+        pull = self._pulls.pop(number, None)
+        if pull is not None:
+            pull.admission.cancel()
+            self._asked.discard(number)
+            pull.due = 0.0
+
+    def again(self, cause: str, *, twice: bool = False) -> None:
+        """Sync every connection again, spread (R4a)."""
+        now = self._clock()
+        for pull in self._pulls.values():
+            at = now + uniform(0, SPREAD_S)  # noqa: S311 - jitter
+            pull.begin_at = sorted([*pull.begin_at, at, at + SECOND_S] if twice else [*pull.begin_at, at])[-8:]
+            pull.cause = cause
+
+    def page(self, number: int, payload: bytes) -> None:
+        """A page came: forward it when it is the one that was asked for."""
+        pull = self._pulls.get(number)
+        page = Page.decode(payload)
+        if pull is None or not pull.asked or page.number != pull.number:
+            return
+        self._answered(pull)
+        pull.due = 0.0
+        if page.position:
+            pull.position, pull.queued = page.position, True
+            pull.connection.push(page.frame, lambda: self._next(pull))
+        else:
+            pull.token = page.token
+            pull.connection.push(page.frame)
+            if not pull.begin_at:
+                pull.begin_at = [self._clock() + PERIOD_S * uniform(0.8, 1.2)]  # noqa: S311 - jitter
+        self._ask_more()
+
+    def admission(self, number: int, payload: bytes) -> Refusal | None:
+        """The answer to a handshake came; gives the refusal of a connection that is open already."""
+        pull, answer = self._pulls.get(number), Admission.decode(payload)
+        if pull is None:
+            return None
+        if pull.admission.done():
+            return answer.refusal
+        pull.admission.set_result(answer.refusal)
+        return None
+
+    def unsynced(self, number: int, payload: bytes) -> None:
+        """A worker could not answer now: ask again a little later."""
+        pull = self._pulls.get(number)
+        if pull is not None and pull.asked and payload == str(pull.number).encode():
+            self._answered(pull)
+            pull.due = self._clock() + RETRY_S
+            self._ask_more()
+
+    async def run(self) -> None:
+        """Ask again what was not answered, and begin what is due, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.look()
+
+    def look(self) -> None:
+        """Take one look at what is due."""
+        now = self._clock()
+        for pull in list(self._pulls.values()):
+            if pull.due and pull.due <= now:
+                self._answered(pull)
+                self._enqueue(pull)
+            elif not pull.due and not pull.queued and pull.begin_at and pull.begin_at[0] <= now:
+                self._next_begin(pull)
+        self._ask_more()
+
+    def _next_begin(self, pull: Pull) -> None:
+        now = self._clock()
+        due = [at for at in pull.begin_at if at <= now]
+        if due:
+            pull.begin_at = pull.begin_at[len(due) :]
+            self._begin(pull)
+
+    def _begin(self, pull: Pull) -> None:
+        self._metrics.resyncs.labels(pull.cause).inc()
+        pull.cause = "periodic"
+        pull.since, pull.position = pull.token, ""
+        self._enqueue(pull)
+        self._ask_more()
+
+    def _next(self, pull: Pull) -> None:
+        pull.queued = False
+        if pull.connection.number in self._pulls:
+            self._enqueue(pull)
+            self._ask_more()
+
+    def _enqueue(self, pull: Pull) -> None:
+        pull.number += 1
+        pull.asked = False
+        pull.due = self._clock() + WAITS_S
+        self._waiting.append(pull)
+
+    def _answered(self, pull: Pull) -> None:
+        self._asked.discard(pull.connection.number)
+        pull.asked = False
+
+    def _ask_more(self) -> None:
+        while self._waiting and len(self._asked) < MAX_IN_FLIGHT:
+            pull = self._waiting.popleft()
+            connection = pull.connection
+            if connection.number not in self._pulls or pull.asked:
+                continue
+            pull.asked = True
+            pull.due = self._clock() + ANSWER_S
+            self._asked.add(connection.number)
+            self._ask(
+                SyncRequest(
+                    gateway=GatewayId(self._gateway),
+                    connection=ConnectionNumber(connection.number),
+                    user=UserId(connection.user),
+                    device=DeviceId(connection.device),
+                    number=pull.number,
+                    admit=not pull.admission.done(),
+                    since=pull.since,
+                    position=pull.position,
+                    entered_ms=connection.entered_ms,
+                )
+            )
+
+
+def refusal_of(refusal: Refusal) -> HandshakeRefused:
+    """Say to a client why a worker refused it."""
+    words = {Refusal.REVOKED: "the user or device is revoked", Refusal.TOO_MANY_DEVICES: "too many devices"}
+    return HandshakeRefused(refusal, words.get(refusal, refusal.value))

@@ -1,0 +1,167 @@
+"""Owns the look at Redis: is our way through it whole, was it wiped, how full are the streams, which epoch is it.
+
+| Key                 | Type            | TTL  | Written by | Read by |
+|---------------------|-----------------|------|------------|---------|
+| `chat:gateway:<id>` | string          | 10 s | here       | here: gone before its time, Redis was wiped (R4a) |
+| `chat:meta`         | hash            | -    | workers    | here |
+| `chat:in:{p}`       | stream          | -    | the outbox | here: its length |
+| `chat:gw:<gateway>` | Pub/Sub channel | -    | here: the probe (R6) | the subscriber |
+"""
+
+import asyncio
+from time import monotonic
+from typing import Any, Final, Protocol
+
+from chatcore.errors import StoreUnavailable
+from chatcore.keys import Keys
+from chatcore.logs import get_logger
+from chatcore.push import Kind, record
+from chatcore.redis_client import answered, close_redis, make_redis
+
+from gateway.metrics import GatewayMetrics
+from gateway.outbox import Outbox
+
+LOOK_S: Final = 1.0
+PROBE_LOOKS: Final = 2
+"""Looks between two probes: 2 s (R6)."""
+KEY_TTL_MS: Final = 10_000
+MAX_MISSES: Final = 3
+LOST_S: Final = 60.0
+"""Seconds without a way through Redis after which the clients are sent elsewhere."""
+RENEW_S: Final = 6.0
+"""Seconds between two subscriptions anew while probes are missed."""
+
+log = get_logger(__name__)
+
+
+class Reactions(Protocol):
+    """What the gateway does about what was seen."""
+
+    def wiped(self) -> None:
+        """Redis lost everything."""
+
+    def unheard(self) -> None:
+        """The subscription tells nothing."""
+
+    def lost(self) -> None:
+        """There has been no way through Redis for long."""
+
+    def epoch_known(self, epoch: str) -> None:
+        """Tell the database epoch, at every look."""
+
+
+class Watch:
+    """Looks every second."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        keys: Keys,
+        gateway: str,
+        outbox: Outbox,
+        reactions: Reactions,
+        max_backlog: int,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._redis = make_redis(url, name=f"{gateway}-watch", connections=2)
+        self._keys, self._gateway, self._outbox = keys, gateway, outbox
+        self._reactions, self._max_backlog, self._metrics = reactions, max_backlog, metrics
+        self._looks = self._sent = self._heard = self._misses = 0
+        self._known = self._answering = False
+        self._whole_at = self._renewed_at = monotonic()
+        self._told_lost = False
+        self.subscribed = False
+
+    def heard(self, payload: bytes) -> None:
+        """The probe came back."""
+        if payload.isdigit():
+            self._heard = max(self._heard, int(payload))
+
+    def confirmed(self) -> None:
+        """There is a subscription: from now on probes must be heard."""
+        self.subscribed = True
+        self._heard = self._sent
+
+    def missing(self) -> str | None:
+        """Say what is missing to serve."""
+        if not self._outbox.partitions:
+            return "no worker has told the partitions"
+        if not self._answering:
+            return "Redis does not answer"
+        if not self.subscribed or self._misses >= MAX_MISSES:
+            return "the subscription is not heard"
+        return None
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            began = monotonic()
+            try:
+                await self._look(probing=self._looks % PROBE_LOOKS == 0)
+                self._answering = True
+            except StoreUnavailable as error:
+                self._answering = False
+                log.warning("look_failed", error=str(error))
+            self._judge()
+            self._looks += 1
+            await asyncio.sleep(max(0.05, began + LOOK_S - monotonic()))
+
+    async def close(self) -> None:
+        """Give the sign of life up, and close the connection."""
+        try:
+            await answered(self._redis.delete(self._keys.gateway(self._gateway)), within_s=1.0)
+        except StoreUnavailable as error:
+            log.info("key_left_to_expire", error=str(error))
+        await close_redis(self._redis)
+
+    async def _look(self, *, probing: bool) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        partitions = self._outbox.partitions
+        for partition in range(partitions):
+            pipeline.xlen(self._keys.inbox(partition))
+        if probing:
+            self._add_probe(pipeline)
+        if not len(pipeline.command_stack):
+            return
+        answers: list[Any] = await answered(pipeline.execute())
+        self._outbox.overfull = frozenset(p for p in range(partitions) if answers[p] > self._max_backlog)
+        if probing:
+            self._take_sign(answers[partitions])
+            self._take_meta(*answers[partitions + 1])
+
+    def _add_probe(self, pipeline: Any) -> None:
+        if self.subscribed and self._heard < self._sent:
+            self._misses += 1
+            self._metrics.probe_misses.inc()
+        else:
+            self._misses = 0
+        self._sent += 1
+        pipeline.set(self._keys.gateway(self._gateway), b"1", px=KEY_TTL_MS, get=True)
+        pipeline.hmget(self._keys.meta, b"partitions", b"epoch")
+        pipeline.publish(self._keys.channel(self._gateway), record(Kind.PROBE, 0, str(self._sent).encode()))
+
+    def _take_sign(self, old: bytes | None) -> None:
+        if old is None and self._known:
+            log.warning("redis_wiped")
+            self._reactions.wiped()
+        self._known = True
+
+    def _take_meta(self, partitions: bytes | None, epoch: bytes | None) -> None:
+        # After a wipe the hash is missing until a worker's next beat: what was known stays true (R1e).
+        if partitions is None or epoch is None:
+            return
+        self._outbox.partitions = int(partitions)
+        self._reactions.epoch_known(epoch.decode())
+
+    def _judge(self) -> None:
+        now = monotonic()
+        if self._answering and self._misses < MAX_MISSES:
+            self._whole_at, self._told_lost = now, False
+            return
+        if self._misses >= MAX_MISSES and now - self._renewed_at >= RENEW_S:
+            self._renewed_at = now
+            self._reactions.unheard()
+        if now - self._whole_at >= LOST_S and not self._told_lost:
+            self._told_lost = True
+            self._reactions.lost()
