@@ -35,10 +35,10 @@ class Database:
             if row.seq in taken or (row.sender, row.client_id) in ids:
                 return False
         self.messages += made.messages
-        for row in made.members:
+        for member in made.members:
             for name in ("delivered", "read"):
-                key = (row.user, name)
-                self.marks[key] = max(self.marks.get(key, 0), getattr(row, name))
+                key = (member.user, name)
+                self.marks[key] = max(self.marks.get(key, 0), getattr(member, name))
         for cursor in made.cursors:
             key = (cursor.user, cursor.device)
             self.cursors[key] = max(self.cursors.get(key, 0), cursor.seq)
