@@ -135,8 +135,9 @@ class Connection:
         """Queue a text frame. Past the bound the queue is dropped and the connection closes with 4408 (R5)."""
         if self.close_code is not None:
             return
-        self._queue.append(ws_frame(_TEXT, frame))
-        self._bytes += len(frame)
+        framed = ws_frame(_TEXT, frame)
+        self._queue.append(framed)
+        self._bytes += len(framed)
         self._frames += 1
         if left is not None:
             self._queue.append(left)
@@ -228,7 +229,7 @@ class Connection:
             else:
                 left.append(item)
         self._frames -= len(chunk)
-        self._bytes = max(0, self._bytes - size) if queue else 0
+        self._bytes -= size
         return chunk, left
 
     def _control(self, first: int, payload: bytes) -> None:

@@ -18,6 +18,8 @@ PER_S: Final = 100
 """Clients sent away a second: what the other gateways and the workers take as handshakes without strain."""
 END_S: Final = 1.5
 """Seconds for the last Close frames to be answered."""
+LAST_S: Final = 0.5
+"""The same, when the time is over and the rest is aborted."""
 
 log = get_logger(__name__)
 
@@ -49,7 +51,8 @@ class Drain:
                 await self.send_away("draining", within_s=within_s - END_S)
                 await self._registry.emptied.wait()
         except TimeoutError:
-            log.warning("drain_aborts", connections=len(self._registry.by_number))
+            log.warning("drain_cut_short", connections=len(self._registry.by_number))
+            await self._close_rest()
         for connection in list(self._registry.by_number.values()):
             connection.abort()
 
@@ -67,6 +70,11 @@ class Drain:
             await self._until(began + after_s + GRACE_S)
             if self._registry.by_number.get(connection.number) is connection:
                 connection.close(Close.DRAINING, reason)
+
+    async def _close_rest(self) -> None:
+        for connection in list(self._registry.by_number.values()):
+            connection.close(Close.DRAINING, "draining")
+        await self._until(asyncio.get_running_loop().time() + LAST_S)
 
     async def _until(self, due: float) -> None:
         """Wait for a time, or until nobody is left to wait for."""

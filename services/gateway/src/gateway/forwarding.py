@@ -130,7 +130,7 @@ class Forwarder:
             self._refuse(connection, Code.OVERLOADED, "too many sends without an answer", ref=frame.id)
             return
         item = send_item(connection.number, user, connection.device, to, frame.id, frame.body, frame.ref)
-        if not self._outbox.send(user, to, item, len(frame.body) * 2 + 200):
+        if not self._outbox.send(user, to, item, len(frame.body) * 3 + 200):
             session.end_send()
             self._refuse(connection, Code.OVERLOADED, "too many messages wait", ref=frame.id)
 

@@ -100,7 +100,7 @@ class Handshake:
         if origin is None or origin in self._settings.origins:
             return
         try:
-            own = urlsplit(origin).netloc == request.headers.get("Host")
+            own = urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
         except ValueError:
             own = False
         if not own:

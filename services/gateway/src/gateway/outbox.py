@@ -12,22 +12,20 @@ It never repeats a send: one whose XADD failed or was not answered is told `unav
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
 from random import uniform
 from time import monotonic, time
 from typing import Any, Final
 
 from chatcore.errors import StoreUnavailable
-from chatcore.ids import conversation_id, partition_of
 from chatcore.keys import Keys
 from chatcore.logs import get_logger
 from chatcore.redis_client import answered, close_redis, make_redis
 from chatcore.stream import (
     FIELD,
-    MAX_ENTRY_BYTES,
+    Heartbeats,
     PresenceEvent,
     Request,
+    TypingSeen,
     ack_item,
     encode_entry,
     encode_presence,
@@ -35,18 +33,10 @@ from chatcore.stream import (
 )
 
 from gateway.metrics import GatewayMetrics
+from gateway.turn import SEND, Entry, MemberChange, Turn, place
 
-MAX_SENDS: Final = 20_000
-"""Sends that wait for the pipeline before; past it they get `overloaded`."""
-MAX_SEND_BYTES: Final = 64 * 1024 * 1024
-"""Their bytes; the same."""
-MAX_ACKS: Final = 200_000
-"""Acknowledgements, one per user, device and peer, that wait for Redis; past it the oldest goes: its client repeats it
-after its next sync (PROTOCOL section 6)."""
-MAX_EVENTS: Final = 20_000
-"""Presence events and requests that wait; past it the oldest goes. Both are soft: repeated by beats and time-outs."""
 PACKED: Final = 500
-"""Events or requests of one entry, and members entered by one pipeline."""
+"""Events or requests in one entry."""
 SYNC_MAXLEN: Final = 50_000
 PRESENCE_MAXLEN: Final = 100_000
 
@@ -60,24 +50,10 @@ return entered
 """Enter a member at Redis's own time; gives when it was entered first."""
 
 log = get_logger(__name__)
-AckKey = tuple[str, str, str]
-
-
-@dataclass(slots=True)
-class Turn:
-    """What arrived since the pipeline before."""
-
-    sends: dict[int, list[tuple[int, Any]]] = field(default_factory=dict)
-    """By partition: size and item, in the order of arrival."""
-    acks: dict[AckKey, Any] = field(default_factory=dict)
-    requests: list[Request] = field(default_factory=list)
-    events: list[PresenceEvent] = field(default_factory=list)
-    members: list[tuple[str, str, int, "asyncio.Future[int] | None"]] = field(default_factory=list)
-    """User, member without (to enter) or with (to remove) its time, that time or 0, who waits; in order."""
 
 
 class Outbox:
-    """Gathers, packs and forwards."""
+    """Gathers and forwards."""
 
     def __init__(
         self,
@@ -93,25 +69,25 @@ class Outbox:
         self._keys, self._gateway, self._ttl_ms, self._metrics = keys, gateway, ttl_ms, metrics
         self._unavailable = unavailable
         self._turn = Turn()
-        self._sends = self._bytes = 0
+        self._held = Turn()
+        """Acknowledgements that wait until their partition's stream has room."""
+        self._overfull: frozenset[int] = frozenset()
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self.partitions = 0
         """0 until `chat:meta` was read; nobody is let in before."""
-        self.overfull: frozenset[int] = frozenset()
-        """Partitions whose stream is past its bound: sends to them are refused, acknowledgements pass."""
 
-    def send(self, user: str, peer: str, item: Any, size: int) -> bool:
-        """Take a send; False when too many wait. A failure is told to `unavailable`."""
-        if self._sends >= MAX_SENDS or self._bytes + size > MAX_SEND_BYTES:
+    @property
+    def ack_backlog(self) -> int:
+        """Acknowledgements that wait for Redis."""
+        return len(self._turn.acks) + len(self._held.acks)
+
+    def send(self, user: str, peer: str, item: Any, size_bytes: int) -> bool:
+        """Take a send; False when too many wait, here or in its stream. A failure is told to `unavailable`."""
+        partition = place(user, peer, self.partitions)
+        if partition in self._overfull or not self._turn.send(partition, item, size_bytes):
             return False
-        partition = _partition(user, peer, self.partitions)
-        if partition in self.overfull:
-            return False
-        self._turn.sends.setdefault(partition, []).append((size, item))
-        self._sends += 1
-        self._bytes += size
         self._wake()
         return True
 
@@ -119,36 +95,37 @@ class Outbox:
         self, connection: int, user: str, device: str, peer: str, delivered: int, read: int, ref: str | None
     ) -> None:
         """Keep the newest acknowledgement of a device and peer until its XADD was answered (R5)."""
-        key, acks = (user, device, peer), self._turn.acks
-        old = acks.get(key)
-        if old is not None:
-            delivered, read = max(old[5], delivered), max(old[6], read)
-        elif len(acks) >= MAX_ACKS:
-            del acks[next(iter(acks))]
-            self._metrics.acks_dropped.inc()
-        acks[key] = ack_item(connection, user, device, peer, delivered, read, ref)
-        self._wake()
+        self._keep(ack_item(connection, user, device, peer, delivered, read, ref))
+
+    def limit(self, overfull: frozenset[int]) -> None:
+        """Name the partitions whose stream is past its bound: sends are refused, acknowledgements wait."""
+        released = bool(self._held.acks) and overfull != self._overfull
+        self._overfull = overfull
+        if released:
+            held, self._held = self._held, Turn()
+            for item in held.acks.values():
+                self._keep(item)
 
     def request(self, request: Request) -> None:
         """Ask a worker."""
-        _bounded(self._turn.requests, request)
+        self._turn.request(request)
         self._wake()
 
     def tell(self, event: PresenceEvent) -> None:
         """Tell presence."""
-        _bounded(self._turn.events, event)
+        self._turn.tell(event)
         self._wake()
 
     def enter(self, user: str, member: str, entered_ms: int = 0) -> "asyncio.Future[int]":
-        """Enter a connection as a member; gives its time. Fails with `StoreUnavailable`. Cancelling leaves it open."""
+        """Enter a connection as a member; gives its time. Fails with `StoreUnavailable`. Safe to cancel."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._turn.members.append((user, member, entered_ms, future))
+        self._turn.members.append(MemberChange(user, member, entered_ms, future))
         self._wake()
         return future
 
     def leave(self, user: str, member: str) -> None:
         """Remove a member, in order with what was entered before; repeated until Redis answered."""
-        self._turn.members.append((user, member, -1, None))
+        self._turn.members.append(MemberChange(user, member, -1, None))
         self._wake()
 
     async def run(self) -> None:
@@ -157,7 +134,6 @@ class Outbox:
             await self._ready.wait()
             self._ready.clear()
             turn, self._turn = self._turn, Turn()
-            self._sends = self._bytes = 0
             try:
                 failed = await self._forward(turn)
             except StoreUnavailable as error:
@@ -182,53 +158,40 @@ class Outbox:
         self._idle.clear()
         self._ready.set()
 
-    @property
-    def ack_backlog(self) -> int:
-        """Acknowledgements that wait for Redis."""
-        return len(self._turn.acks)
+    def _keep(self, item: Any) -> None:
+        if not self._turn.ack(item):
+            self._metrics.acks_dropped.inc()
+        self._wake()
 
     async def _forward(self, turn: Turn) -> str:
         """Send a turn as one pipeline. Gives what a command that failed alone said; raises when nothing is known."""
         pipeline = self._redis.pipeline(transaction=False)
+        entries, held = turn.entries(self.partitions, self._overfull)
+        self._add_members(pipeline, turn.members)
         now_ms = int(time() * 1000)
-        for user, member, entered_ms, _ in turn.members:
-            if entered_ms < 0:
-                pipeline.zrem(self._keys.devices(user), member)
-            else:
-                pipeline.eval(ENTER, 1, self._keys.devices(user), member, entered_ms, self._ttl_ms)
-        entries = self._entries(turn)
         for partition, items in entries:
-            pipeline.execute_command(
-                "XADD", self._keys.inbox(partition), "*", FIELD, encode_entry(self._gateway, now_ms, items)
-            )
+            data = encode_entry(self._gateway, now_ms, items)
+            pipeline.execute_command("XADD", self._keys.inbox(partition), "*", FIELD, data)
         self._add_soft(pipeline, turn)
-        count = len(pipeline.command_stack)
-        if not count:
-            return ""
-        began = monotonic()
-        answers = await answered(pipeline.execute(raise_on_error=False))
-        self._metrics.pipeline_commands.observe(count)
-        self._metrics.pipeline_seconds.observe(monotonic() - began)
-        self._settle(turn, entries, answers)
+        answers: list[Any] = []
+        if count := len(pipeline.command_stack):
+            began = monotonic()
+            answers = await answered(pipeline.execute(raise_on_error=False))
+            self._metrics.pipeline_commands.observe(count)
+            self._metrics.pipeline_seconds.observe(monotonic() - began)
+        for item in held:
+            self._held.ack(item)
+        self._settle_members(turn.members, answers)
+        self._settle_entries(entries, answers[len(turn.members) :])
         return next((str(answer) for answer in answers if isinstance(answer, Exception)), "")
 
-    def _entries(self, turn: Turn) -> list[tuple[int, list[Any]]]:
-        if self.partitions:
-            for key, item in turn.acks.items():
-                partition = _partition(key[0], key[2], self.partitions)
-                turn.sends.setdefault(partition, []).append((200, item))
-        entries: list[tuple[int, list[Any]]] = []
-        for partition, sized in turn.sends.items():
-            items: list[Any] = []
-            room = MAX_ENTRY_BYTES
-            for size, item in sized:
-                if items and size > room:
-                    entries.append((partition, items))
-                    items, room = [], MAX_ENTRY_BYTES
-                items.append(item)
-                room -= size
-            entries.append((partition, items))
-        return entries
+    def _add_members(self, pipeline: Any, members: list[MemberChange]) -> None:
+        for change in members:
+            key = self._keys.devices(change.user)
+            if change.entered_ms < 0:
+                pipeline.zrem(key, change.member)
+            else:
+                pipeline.eval(ENTER, 1, key, change.member, change.entered_ms, self._ttl_ms)
 
     def _add_soft(self, pipeline: Any, turn: Turn) -> None:
         for at in range(0, len(turn.requests), PACKED):
@@ -238,59 +201,44 @@ class Outbox:
             data = encode_presence(turn.events[at : at + PACKED])
             pipeline.execute_command("XADD", self._keys.presence, "MAXLEN", "~", PRESENCE_MAXLEN, "*", FIELD, data)
 
-    def _settle(self, turn: Turn, entries: list[tuple[int, list[Any]]], answers: list[Any]) -> None:
-        """Tell each what came of it; a command may fail alone (a full Redis: OOM)."""
-        for (user, member, _, future), answer in zip(turn.members, answers, strict=False):
+    def _settle_members(self, members: list[MemberChange], answers: list[Any]) -> None:
+        """Tell who waits; a command may fail alone (a full Redis: OOM)."""
+        for change, answer in zip(members, answers, strict=False):
+            user, member, _, waiter = change
             if isinstance(answer, Exception):
-                if future is None:
-                    self.leave(user, member)
-                elif not future.done():
-                    future.set_exception(StoreUnavailable(str(answer)))
-            elif future is not None:
-                if future.done():
-                    # Who waited is gone: it was entered for nobody.
-                    self.leave(user, f"{member}|{int(answer)}")
-                else:
-                    future.set_result(int(answer))
-        first = len(turn.members)
-        for (_, items), answer in zip(entries, answers[first : first + len(entries)], strict=True):
-            if isinstance(answer, Exception):
-                self._fail(items)
+                self._member_failed(change, str(answer))
+            elif waiter is not None and waiter.done():
+                # Who waited is gone: it was entered for nobody.
+                self.leave(user, f"{member}|{int(answer)}")
+            elif waiter is not None:
+                waiter.set_result(int(answer))
 
-    def _fail(self, items: list[Any]) -> None:
+    def _member_failed(self, change: MemberChange, why: str) -> None:
+        if change.waiter is None:
+            self.leave(change.user, change.member)
+        elif not change.waiter.done():
+            change.waiter.set_exception(StoreUnavailable(why))
+
+    def _settle_entries(self, entries: list[Entry], answers: list[Any]) -> None:
+        for (_, items), answer in zip(entries, answers, strict=False):
+            if isinstance(answer, Exception):
+                self._refuse(items)
+
+    def _refuse(self, items: list[Any]) -> None:
+        """Nobody knows whether these were taken: sends are sent again by clients, acknowledgements by us."""
         for item in items:
-            if item[0] == 0:
+            if item[0] == SEND:
                 self._unavailable(item[1], item[5])
             else:
                 self._keep(item)
 
-    def _keep(self, item: Any) -> None:
-        self.ack(item[1], item[2], item[3], item[4], item[5], item[6], item[7])
-
     def _give_back(self, turn: Turn) -> None:
         """Nothing was answered: refuse the sends, keep the acknowledgements, the removals and the soft rest."""
-        for sized in turn.sends.values():
-            for _, item in sized:
-                if item[0] == 0:
-                    self._unavailable(item[1], item[5])
-        for item in turn.acks.values():
-            self._keep(item)
-        for user, member, _, future in turn.members:
-            if future is None:
-                self._turn.members.append((user, member, -1, None))
-            elif not future.done():
-                future.set_exception(StoreUnavailable("Redis did not answer"))
-        self._turn.events[:0] = turn.events[-MAX_EVENTS:]
-        if turn.acks or turn.events or self._turn.members:
-            self._wake()
-
-
-@lru_cache(maxsize=100_000)
-def _partition(user: str, peer: str, partitions: int) -> int:
-    return partition_of(conversation_id(user, peer), partitions)
-
-
-def _bounded(queue: list[Any], item: Any) -> None:
-    if len(queue) >= MAX_EVENTS:
-        del queue[0]
-    queue.append(item)
+        self._refuse([*turn.refused(), *turn.acks.values()])
+        for change in turn.members:
+            self._member_failed(change, "Redis did not answer")
+        # Heartbeats and typing are stale by the time that Redis is back, and heartbeats are large. Requests are asked
+        # again by their time-outs.
+        for event in turn.events:
+            if not isinstance(event, Heartbeats | TypingSeen):
+                self.tell(event)

@@ -8,6 +8,7 @@
 import asyncio
 from collections.abc import Callable
 from random import uniform
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Any
 
 from chatcore.errors import Close, CodecError
@@ -128,5 +129,5 @@ class Subscriber:
     def _take(self, publication: bytes) -> None:
         try:
             self._dispatcher.dispatch(publication)
-        except (CodecError, ValueError, IndexError):
+        except (CodecError, ValueError, StructError):
             log.exception("publication_unreadable")

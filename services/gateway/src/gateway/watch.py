@@ -125,7 +125,7 @@ class Watch:
         if not len(pipeline.command_stack):
             return
         answers: list[Any] = await answered(pipeline.execute())
-        self._outbox.overfull = frozenset(p for p in range(partitions) if answers[p] > self._max_backlog)
+        self._outbox.limit(frozenset(p for p in range(partitions) if answers[p] > self._max_backlog))
         if probing:
             self._take_sign(answers[partitions])
             self._take_meta(*answers[partitions + 1])

@@ -1,0 +1,136 @@
+"""Owns what arrived since the pipeline before: gathered, coalesced, bounded, and packed into entries. Pure (R9, R5)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Protocol
+
+from chatcore.ids import conversation_id, partition_of
+from chatcore.stream import MAX_ENTRY_BYTES, PresenceEvent, Request
+
+MAX_SENDS: Final = 20_000
+"""Sends that wait for the pipeline before; past it they get `overloaded`."""
+MAX_SEND_BYTES: Final = 64 * 1024 * 1024
+"""Their bytes; the same."""
+MAX_ACKS: Final = 200_000
+"""Acknowledgements, one per user, device and peer, that wait for Redis; past it the oldest goes: its client repeats it
+after its next sync (PROTOCOL section 6)."""
+MAX_SOFT: Final = 20_000
+"""Presence events and requests that wait; past it the oldest goes. Both are soft: repeated by beats and time-outs."""
+ACK_BYTES: Final = 300
+"""Of an acknowledgement in an entry, at most: two ids of users, one of a device, two numbers."""
+SEND: Final = 0
+"""The first field of a send's item (`chatcore.stream.send_item`)."""
+
+AckKey = tuple[str, str, str]
+"""User, device, peer."""
+Entry = tuple[int, list[Any]]
+"""A partition and its items, in order."""
+
+
+class Waiter(Protocol):
+    """Who waits for a member to be entered: a future of the member's time."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, entered_ms: int, /) -> None:
+        """Give the time."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Say that nobody knows."""
+
+
+class MemberChange(NamedTuple):
+    """A member to enter or to remove, in order with the others."""
+
+    user: str
+    member: str
+    """To enter: without its time. To remove: the whole."""
+    entered_ms: int
+    """Of a member that is entered again; 0 for the first time, -1 to remove."""
+    waiter: Waiter | None
+
+
+@dataclass(slots=True)
+class Turn:
+    """What arrived in one turn."""
+
+    sends: dict[int, list[tuple[int, Any]]] = field(default_factory=dict)
+    """By partition: size in bytes and item, in the order of arrival (G4)."""
+    acks: dict[AckKey, Any] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    events: list[PresenceEvent] = field(default_factory=list)
+    members: list[MemberChange] = field(default_factory=list)
+    count: int = 0
+    size_bytes: int = 0
+
+    def send(self, partition: int, item: Any, size_bytes: int) -> bool:
+        """Take a send; False when too many wait."""
+        if self.count >= MAX_SENDS or self.size_bytes + size_bytes > MAX_SEND_BYTES:
+            return False
+        self.sends.setdefault(partition, []).append((size_bytes, item))
+        self.count += 1
+        self.size_bytes += size_bytes
+        return True
+
+    def ack(self, item: Any) -> bool:
+        """Keep the newest of a user's device and peer; False when an older one of another had to go."""
+        key, acks = (item[2], item[3], item[4]), self.acks
+        old = acks.get(key)
+        if old is not None:
+            acks[key] = (*item[:5], max(old[5], item[5]), max(old[6], item[6]), item[7])
+            return True
+        dropping = len(acks) >= MAX_ACKS
+        if dropping:
+            del acks[next(iter(acks))]
+        acks[key] = item
+        return not dropping
+
+    def request(self, request: Request) -> None:
+        """Take a request to a worker."""
+        _bounded(self.requests, request)
+
+    def tell(self, event: PresenceEvent) -> None:
+        """Take an event for presence."""
+        _bounded(self.events, event)
+
+    def refused(self) -> Iterable[Any]:
+        """Give the items of all sends."""
+        return [item for sized in self.sends.values() for _, item in sized]
+
+    def entries(self, partitions: int, overfull: frozenset[int]) -> tuple[list[Entry], list[Any]]:
+        """Pack sends, then acknowledgements, into entries; gives also the acknowledgements that have to wait."""
+        packed = {partition: list(sized) for partition, sized in self.sends.items()} if self.acks else self.sends
+        held = []
+        for (user, _, peer), item in self.acks.items():
+            partition = place(user, peer, partitions)
+            if partition in overfull:
+                held.append(item)
+            else:
+                packed.setdefault(partition, []).append((ACK_BYTES, item))
+        return [entry for partition, sized in packed.items() for entry in _split(partition, sized)], held
+
+
+@lru_cache(maxsize=100_000)
+def place(user: str, peer: str, partitions: int) -> int:
+    """Give the partition of two users' conversation."""
+    return partition_of(conversation_id(user, peer), partitions)
+
+
+def _split(partition: int, sized: list[tuple[int, Any]]) -> Iterable[Entry]:
+    items: list[Any] = []
+    room = MAX_ENTRY_BYTES
+    for size_bytes, item in sized:
+        if items and size_bytes > room:
+            yield partition, items
+            items, room = [], MAX_ENTRY_BYTES
+        items.append(item)
+        room -= size_bytes
+    yield partition, items
+
+
+def _bounded(queue: list[Any], item: Any) -> None:
+    if len(queue) >= MAX_SOFT:
+        del queue[0]
+    queue.append(item)
