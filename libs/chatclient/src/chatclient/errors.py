@@ -38,3 +38,7 @@ class ChatClosed(ChatError):
 
 class OutboxFull(ChatError):
     """More messages wait for an answer than the client keeps; wait for some, then send again."""
+
+
+class ProtocolBroken(ChatError):
+    """The server sent a frame that the protocol does not know; going on could lose messages."""

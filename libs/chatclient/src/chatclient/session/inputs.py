@@ -51,6 +51,11 @@ class Ticked:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """The application is about to close the chat: what waits to be acknowledged goes now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """The application sends a message; `id` is unique among all sends to this peer."""
 
@@ -125,6 +130,7 @@ Input = (
     | Heard
     | Arrived
     | Ticked
+    | Closing
     | Submitted
     | Asked
     | Dropped

@@ -49,10 +49,9 @@ class Session:
         """How many requests wait for their answer."""
         return len(self._requests)
 
-    @property
-    def watched(self) -> int:
-        """How many users' presence is subscribed."""
-        return len(self._watch)
+    def watched_with(self, users: tuple[str, ...]) -> int:
+        """How many users' presence would be subscribed with these."""
+        return self._watch.size_with(users)
 
     @property
     def synced(self) -> bool:
@@ -109,6 +108,8 @@ class Session:
                 return self._lost(f"closed with {close_code or 'no code'}", final, now)
             case i.Ticked():
                 pass
+            case i.Closing():
+                self._conversations.acks.hurry(now)
             case _:
                 return self._asked(event, now)
         return []

@@ -17,8 +17,9 @@ class Watch:
         self._open = False
         self._again_at: float | None = None
 
-    def __len__(self) -> int:
-        return len(self._users)
+    def size_with(self, users: tuple[str, ...]) -> int:
+        """How many users there would be with these."""
+        return len(self._users.keys() | set(users))
 
     @property
     def due(self) -> float | None:
