@@ -1,0 +1,214 @@
+"""What a gateway does when Redis, its subscription or its clients fail it, and how it ends."""
+
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+import aiohttp
+import pytest
+from chatcore.errors import Close
+from chatcore.push import Kind
+from chatcore.stream import Connected
+from gateway.app import GatewayApp
+
+from tests.gateway.client import Client
+from tests.gateway.conftest import MakeGateway
+from tests.gateway.waiting import until
+from tests.gateway.worker import Worker
+
+
+async def test_pages_are_pulled_one_after_the_other(url: str, worker: Worker) -> None:
+    worker.pages = [b'{"type":"sync","n":%d}' % n for n in range(5)]
+    async with Client(url) as client:
+        assert [(await client.until("sync"))["n"] for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert [request.number for request in worker.syncs("alice")] == [1, 2, 3, 4, 5]
+
+
+async def test_after_a_wipe_members_are_entered_again_with_their_first_time_and_synced(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.syncs.SPREAD_S", 0.1)
+    async with Client(url) as client:
+        await client.until("sync")
+        key = gateway.keys.devices("alice")
+        before = await redis.zrange(key, 0, -1)
+        await redis.flushall()
+        worker.rewind()
+        await worker.beat()
+        again = await client.until("sync")
+        assert again["done"]
+        assert await redis.zrange(key, 0, -1) == before
+        assert worker.syncs("alice")[-1].since == "t1"
+        await worker.until(lambda: worker.presence.count(Connected("alice", before[0].decode())) == 2)
+
+
+async def test_a_subscription_that_was_cut_is_renewed_and_followed_by_a_sync(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.syncs.SPREAD_S", 0.1)
+    async with Client(url) as client:
+        await client.until("sync")
+        await redis.client_kill_filter(_type="pubsub")
+        assert (await client.until("sync"))["done"]
+        await worker.tell(gateway.gateway_id, Kind.FRAME, 1, b'{"type":"message"}')
+        await client.until("message")
+
+
+async def test_a_subscription_that_hears_nothing_is_found_by_its_probe(
+    gateway: GatewayApp, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.watch.RENEW_S", 0.0)
+    monkeypatch.setattr("gateway.watch.LOOK_S", 0.02)
+    renewed: list[int] = []
+    monkeypatch.setattr(gateway.subscriber, "renew", lambda: renewed.append(1))
+    monkeypatch.setattr(gateway.subscriber._dispatcher, "dispatch", lambda _: None)
+    await worker.until(lambda: gateway.watch.missing())
+    await worker.until(lambda: renewed)
+    monkeypatch.undo()
+
+
+async def test_sends_that_redis_did_not_take_are_unavailable_and_acks_go_later(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Client(url) as client:
+        await client.until("sync")
+        await redis.config_set("maxmemory", "1")
+        try:
+            await client.send(type="send", id="c1", to="bob", body="x")
+            await client.send(type="delivery_ack", peer="bob", seq=3)
+            error = await client.until("error")
+            assert (error["code"], error["ref"], error["retry_after_ms"]) == ("unavailable", "c1", 1000)
+        finally:
+            await redis.config_set("maxmemory", "0")
+        await worker.until(worker.acks)
+        await client.send(type="send", id="c1", to="bob", body="x")
+        await client.until("sent")
+    assert len(worker.sends()) == 1
+
+
+async def test_a_redis_that_answers_nothing_makes_sends_unavailable(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Client(url) as client:
+        await client.until("sync")
+        await redis.execute_command("CLIENT", "PAUSE", "6000", "ALL")
+        await client.send(type="send", id="c1", to="bob", body="x")
+        error = await client.until("error")
+        assert (error["code"], error["ref"]) == ("unavailable", "c1")
+    await worker.until(lambda: gateway.watch.missing() is None, within_s=15)
+
+
+async def test_another_database_epoch_sends_everybody_away_and_is_named_then(url: str, worker: Worker) -> None:
+    async with Client(url) as client:
+        await worker.beat(epoch="e2")
+        goaway = await client.until("goaway")
+        assert goaway["reconnect_after_ms"] >= 0
+        assert await client.closed() == Close.DRAINING
+    async with Client(url) as client:
+        assert client.welcome["epoch"] == "e2"
+
+
+async def test_a_client_that_stops_reading_is_closed_with_4408_and_others_never_notice(
+    make_gateway: MakeGateway, worker: Worker
+) -> None:
+    app = await make_gateway(queue_bytes=200_000)
+    url = f"http://127.0.0.1:{app.port}/v1/ws"
+    async with Client(url) as slow, Client(url, "bob") as other:
+        number = 1
+        assert slow.ws._response.connection is not None
+        transport: Any = slow.ws._response.connection.transport
+        transport.pause_reading()
+        frame = b'{"type":"message","body":"' + b"x" * 16_000 + b'"}'
+        connection = app.registry.by_number[number]
+        async with asyncio.timeout(10):
+            while connection.close_code is None:
+                await worker.tell(app.gateway_id, Kind.FRAME, number, frame)
+                assert connection.queued_bytes <= 200_000 + len(frame) + 10
+        assert connection.close_code == Close.TOO_SLOW
+        await other.send(type="ping")
+        assert await other.until("pong")
+        transport.resume_reading()
+        assert await slow.closed() == Close.TOO_SLOW
+        await worker.until(lambda: number not in app.registry.by_number)
+
+
+async def test_a_reader_that_never_reads_again_is_let_go(
+    make_gateway: MakeGateway, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.connection.CLOSE_S", 0.2)
+    app = await make_gateway(queue_bytes=70_000)
+    async with Client(f"http://127.0.0.1:{app.port}/v1/ws") as slow:
+        transport: Any = slow.ws._response.connection.transport  # type: ignore[union-attr]
+        transport.pause_reading()
+        async with asyncio.timeout(10):
+            while 1 in app.registry.by_number:
+                await worker.tell(app.gateway_id, Kind.FRAME, 1, b'"' + b"x" * 30_000 + b'"')
+                await asyncio.sleep(0)
+        transport.abort()
+
+
+async def test_a_drain_tells_works_on_closes_and_forwards_what_came(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any
+) -> None:
+    async with Client(url) as client:
+        await client.until("sync")
+        draining = asyncio.create_task(gateway.drain.drain(within_s=8.0))
+        goaway = await client.until("goaway")
+        assert goaway["reason"] == "draining"
+        loop = asyncio.get_running_loop()
+        due = loop.time() + goaway["reconnect_after_ms"] / 1000 + 1.9
+        await client.send(type="send", id="c1", to="bob", body="x")
+        assert (await client.until("sent"))["id"] == "c1"
+        assert await client.closed() == Close.DRAINING
+        assert loop.time() >= due
+        await draining
+    await gateway.outbox.flushed()
+    assert await redis.exists(gateway.keys.devices("alice")) == 0
+
+
+async def test_a_drain_with_no_time_still_says_goodbye(gateway: GatewayApp, url: str) -> None:
+    async with Client(url) as client:
+        draining = asyncio.create_task(gateway.drain.drain(within_s=0.0))
+        assert await client.closed() == Close.DRAINING
+        await draining
+    assert gateway.registry.by_number == {}
+
+
+async def test_a_drain_does_not_wait_for_those_who_left(gateway: GatewayApp, url: str) -> None:
+    async with asyncio.timeout(5):
+        await gateway.drain.drain(within_s=60.0)
+
+
+@pytest.mark.parametrize("abruptly", [False, True])
+async def test_a_connection_that_ended_leaves_no_cycle_behind(gateway: GatewayApp, url: str, abruptly: bool) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with Client(url) as client:
+            await client.until("sync")
+            (gone,) = [weakref.ref(connection) for connection in gateway.registry.by_number.values()]
+            if abruptly:
+                assert client.ws._response.connection is not None
+                transport: Any = client.ws._response.connection.transport
+                transport.abort()
+            else:
+                await client.ws.close()
+            await until(lambda: gone() is None)
+    finally:
+        gc.enable()
+
+
+async def test_liveness_readiness_and_metrics_are_served(gateway: GatewayApp, url: str) -> None:
+    runner = gateway.health._runner
+    assert runner is not None
+    port = runner.addresses[0][1]
+    async with Client(url), aiohttp.ClientSession() as session:
+        for path, status in (("healthz", 200), ("readyz", 200), ("metrics", 200)):
+            async with session.get(f"http://127.0.0.1:{port}/{path}") as response:
+                assert response.status == status
+                text = await response.text()
+        assert "chat_gateway_connections 1.0" in text
+        gateway.drain.draining = True
+        async with session.get(f"http://127.0.0.1:{port}/readyz") as response:
+            assert (response.status, await response.text()) == (503, "draining\n")

@@ -1,0 +1,95 @@
+"""The gateway as a process of its own: how it starts, is told what is wrong, and stops."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from chatcore.errors import Close
+
+from tests.gateway.client import SECRET, Client
+from tests.gateway.conftest import free_port
+from tests.gateway.worker import Worker
+
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def start(gateway_redis: str, worker: Worker) -> AsyncIterator[Start]:
+    """Start gateways with given variables; those that still live are killed."""
+    started: list[asyncio.subprocess.Process] = []
+
+    async def run(**variables: str) -> asyncio.subprocess.Process:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
+        values = {"CHAT_REDIS_URL": gateway_redis, "CHAT_KEY_PREFIX": worker.prefix, "CHAT_JWT_SECRET": SECRET}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gateway",
+            env={**kept, **values, **variables},
+            stderr=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def connect(port: int, user: str) -> Client:
+    """Enter a client of a gateway that starts just now."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                return await Client(f"http://127.0.0.1:{port}/v1/ws", user).__aenter__()
+            except OSError:
+                await asyncio.sleep(0.05)
+            except Exception as error:
+                if type(error).__name__ != "WSServerHandshakeError":
+                    raise
+                await asyncio.sleep(0.05)
+
+
+async def test_sigterm_drains_and_ends_with_0(start: Start, worker: Worker, redis: Any) -> None:
+    port = free_port()
+    process = await start(CHAT_PORT=str(port), CHAT_SHUTDOWN_S="8")
+    client = await connect(port, "alice")
+    try:
+        process.terminate()
+        await client.until("goaway")
+        await client.send(type="send", id="c1", to="bob", body="x")
+        assert (await client.until("sent"))["id"] == "c1"
+        assert await client.closed() == Close.DRAINING
+    finally:
+        await client.__aexit__(None, None, None)
+    async with asyncio.timeout(10):
+        _, log = await process.communicate()
+    assert process.returncode == 0, log.decode()
+    assert await redis.keys(f"{worker.prefix}:devices:*") == []
+    assert await redis.keys(f"{worker.prefix}:gateway:*") == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"CHAT_JWT_SECRET": ""}, "CHAT_JWT_SECRET"),
+        ({"CHAT_JWT_SECRET": "short"}, "CHAT_JWT_SECRET"),
+        ({"CHAT_PORT": "x"}, "CHAT_PORT"),
+        ({"CHAT_HOST": "192.0.2.1"}, "192.0.2.1"),
+        ({"CHAT_JWKS_FILE": "a", "CHAT_JWKS_URL": "b"}, "CHAT_JWKS_FILE"),
+    ],
+)
+async def test_a_configuration_at_fault_is_named_and_ends_with_2(
+    start: Start, variables: dict[str, str], named: str
+) -> None:
+    process = await start(**variables)
+    async with asyncio.timeout(20):
+        _, log = await process.communicate()
+    assert process.returncode == 2
+    assert [line for line in log.decode().splitlines() if line.startswith("gateway: ") and named in line]

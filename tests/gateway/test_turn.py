@@ -1,0 +1,75 @@
+"""What arrived in one turn, coalesced and packed."""
+
+import pytest
+from chatcore.stream import MAX_ENTRY_BYTES, Unsubscribed, ack_item, send_item
+from gateway.turn import Turn, place
+
+N = 4
+
+
+def send(number: int, to: str = "bob") -> object:
+    return send_item(1, "alice", "phone", to, f"c{number}", "hi", None)
+
+
+def test_sends_of_one_conversation_stay_in_order_in_one_entry() -> None:
+    turn = Turn()
+    for number in range(5):
+        assert turn.send(place("alice", "bob", N), send(number), 100)
+    entries, held = turn.entries(N, frozenset())
+    assert [[item[5] for item in items] for _, items in entries] == [["c0", "c1", "c2", "c3", "c4"]]
+    assert held == []
+
+
+def test_an_entry_that_grows_too_large_is_split_in_order() -> None:
+    turn = Turn()
+    for number in range(4):
+        turn.send(0, send(number), MAX_ENTRY_BYTES // 2)
+    entries, _ = turn.entries(N, frozenset())
+    assert [[item[5] for item in items] for _, items in entries] == [["c0", "c1"], ["c2", "c3"]]
+
+
+def test_of_many_acknowledgements_the_newest_marks_are_kept() -> None:
+    turn = Turn()
+    for delivered, read in ((5, 0), (3, 3), (9, 0)):
+        turn.ack(ack_item(1, "bob", "phone", "alice", delivered, read, None))
+    (entry,), _ = turn.entries(N, frozenset())
+    assert [item[5:7] for item in entry[1]] == [(9, 3)]
+
+
+def test_acknowledgements_of_two_devices_are_two() -> None:
+    turn = Turn()
+    for device in ("phone", "laptop"):
+        turn.ack(ack_item(1, "bob", device, "alice", 1, 0, None))
+    assert len(turn.acks) == 2
+
+
+def test_acknowledgements_of_a_full_stream_wait_and_others_go() -> None:
+    turn = Turn()
+    full = place("bob", "alice", N)
+    other = next(f"u{n}" for n in range(100) if place("bob", f"u{n}", N) != full)
+    for peer in ("alice", other):
+        turn.ack(ack_item(1, "bob", "phone", peer, 1, 0, None))
+    entries, held = turn.entries(N, frozenset({full}))
+    assert [item[4] for item in held] == ["alice"]
+    assert [item[4] for _, items in entries for item in items] == [other]
+
+
+def test_packing_twice_gives_the_same() -> None:
+    turn = Turn()
+    turn.send(place("alice", "bob", N), send(1), 100)
+    turn.ack(ack_item(1, "alice", "phone", "bob", 1, 0, None))
+    assert turn.entries(N, frozenset()) == turn.entries(N, frozenset())
+    assert len(list(turn.refused())) == 1
+
+
+def test_past_its_bounds_a_turn_refuses_sends_and_drops_the_oldest_of_the_soft(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.turn.MAX_SENDS", 3)
+    monkeypatch.setattr("gateway.turn.MAX_ACKS", 3)
+    monkeypatch.setattr("gateway.turn.MAX_SOFT", 3)
+    turn = Turn()
+    assert [turn.send(0, send(n), 1) for n in range(4)] == [True, True, True, False]
+    assert [turn.ack(ack_item(1, f"u{n}", "d", "bob", 1, 0, None)) for n in range(4)] == [True, True, True, False]
+    assert [key[0] for key in turn.acks] == ["u1", "u2", "u3"]
+    for n in range(4):
+        turn.tell(Unsubscribed(f"u{n}", "g"))
+    assert turn.events == [Unsubscribed(f"u{n}", "g") for n in (1, 2, 3)]
