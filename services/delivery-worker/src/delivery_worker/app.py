@@ -23,7 +23,7 @@ from delivery_worker.store.batches import MySQLBatchStore
 from delivery_worker.store.devices import DeviceStore
 from delivery_worker.store.ownership import Meta, MySQLOwnerStore
 from delivery_worker.store.reads import ReadStore
-from delivery_worker.store.session import Session
+from delivery_worker.store.session import READ_IDLE_S, Session
 from delivery_worker.syncs import Syncer
 
 
@@ -43,7 +43,7 @@ class WorkerApp:
         self.inbox = RedisInbox(settings.redis_url, keys=self.keys, worker=self.worker)
         self.router = self.make_router()
         self.requests_router = self.make_router(connections=settings.sync_connections)
-        self.read_sessions = [Session(settings) for _ in range(settings.sync_connections)]
+        self.read_sessions = [Session(settings, idle_s=READ_IDLE_S) for _ in range(settings.sync_connections)]
         self.loop: WorkerLoop | None = None
         self._supervisor: Supervisor | None = None
         self.requests: Requests | None = None

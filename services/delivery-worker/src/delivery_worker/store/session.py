@@ -5,6 +5,7 @@ It must never repeat a statement: an error or a time-out closes the session, and
 
 import asyncio
 import ssl
+from time import monotonic
 from typing import Any, Final
 
 import aiomysql
@@ -25,10 +26,13 @@ SESSION: Final = (
 )
 """MySQL's name and MariaDB's for the same variable: one of the two is known."""
 LIMITS: Final = (
-    "SET SESSION wait_timeout = 8, innodb_lock_wait_timeout = 3, autocommit = 1, "
+    "SET SESSION wait_timeout = {idle_s:d}, innodb_lock_wait_timeout = 3, autocommit = 1, "
     "sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'"
 )
-"""A worker that vanished in mid-transaction holds its locks for 8 s at most; nobody waits longer than 3 s for one."""
+BATCH_IDLE_S: Final = 8
+"""A worker that vanished in mid-transaction holds its locks for so long at most (R2a); an idle one asks every 3 s."""
+READ_IDLE_S: Final = 600
+"""Of a session that only reads and holds no lock; past three quarters of it this side opens a new one."""
 
 Rows = tuple[tuple[Any, ...], ...]
 
@@ -36,9 +40,11 @@ Rows = tuple[tuple[Any, ...], ...]
 class Session:
     """One connection, used by one task at a time. It connects at its first use, and anew after any error."""
 
-    def __init__(self, settings: MySQLSettings) -> None:
+    def __init__(self, settings: MySQLSettings, *, idle_s: int = BATCH_IDLE_S) -> None:
         self._settings = settings
+        self._idle_s = idle_s
         self._connection: Any = None
+        self._used_at = 0.0
 
     @property
     def connected(self) -> bool:
@@ -52,9 +58,12 @@ class Session:
         open), `StoreUnavailable` when the connection failed or did not answer within `TRANSACTION_S` (the session
         is closed, and the outcome is open). Cancelling closes the session as well.
         """
+        if monotonic() - self._used_at > self._idle_s * 0.75:
+            self.close()  # the server has ended it, or is about to
         try:
             async with asyncio.timeout(TRANSACTION_S):
                 connection = self._connection or await self._connect()
+                self._used_at = monotonic()
                 return await _exchange(connection, sql)
         except MySQLError as error:
             if _is_refusal(error):
@@ -95,7 +104,7 @@ class Session:
                 ssl=_tls(settings),
             )
             try:
-                await _set_up(connection, tls=settings.mysql_tls_ca is not None)
+                await _set_up(connection, idle_s=self._idle_s, tls=settings.mysql_tls_ca is not None)
             except BaseException:
                 connection.close()
                 raise
@@ -118,7 +127,7 @@ def _tls(settings: MySQLSettings) -> ssl.SSLContext | None:
     return ssl.create_default_context(cafile=str(settings.mysql_tls_ca))
 
 
-async def _set_up(connection: Any, *, tls: bool) -> None:
+async def _set_up(connection: Any, *, idle_s: int, tls: bool) -> None:
     known = 0
     for statement in SESSION:
         try:
@@ -129,7 +138,7 @@ async def _set_up(connection: Any, *, tls: bool) -> None:
                 raise
     if not known:
         raise ConfigurationError("MySQL knows neither transaction_isolation nor tx_isolation")
-    await _exchange(connection, LIMITS)
+    await _exchange(connection, LIMITS.format(idle_s=idle_s))
     if tls:
         rows = (await _exchange(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'"))[0]
         if not rows or not rows[0][1]:
