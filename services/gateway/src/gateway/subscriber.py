@@ -36,7 +36,10 @@ class Dispatcher:
 
     def dispatch(self, publication: bytes) -> None:
         """Take one publication. Raises `CodecError` at a damaged one."""
+        # Counted once per publication: a counter costs as much as half a push.
+        counts: dict[int, int] = {}
         for kind, number, payload in records(publication):
+            counts[kind] = counts.get(kind, 0) + 1
             if kind == Kind.ANSWER or kind == Kind.FRAME:
                 connection = self._connections.get(number)
                 if connection is not None:
@@ -45,9 +48,9 @@ class Dispatcher:
                     connection.push(payload)
             else:
                 self._rarer(kind, number, payload)
-            count = self._counts.get(kind)
-            if count is not None:
-                count.inc()
+        for kind, count in counts.items():
+            if kind in self._counts:
+                self._counts[kind].inc(count)
 
     def _rarer(self, kind: int, number: int, payload: bytes) -> None:
         if kind == Kind.PROBE:
@@ -86,6 +89,7 @@ class Subscriber:
         self._dispatcher = dispatcher
         self._confirmed = confirmed
         self._confirmations = 0
+        self._told_lost = False
         self._reading: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -99,7 +103,7 @@ class Subscriber:
             if not self._reading.cancelled() and (error := self._reading.exception()) is not None:
                 if not isinstance(error, BROKEN):
                     raise error
-                log.warning("subscription_lost", error=str(error))
+                self._lost(error)
             await asyncio.sleep(uniform(0.05, 0.3))  # noqa: S311 - jitter
 
     def renew(self) -> None:
@@ -121,10 +125,17 @@ class Subscriber:
                     self._take(answer[2])
                 elif answer[0] == b"subscribe":
                     self._confirmations += 1
+                    self._told_lost = False
                     # The second one means a gap, also when redis-py connected again without a word (R6).
                     self._confirmed(self._confirmations > 1)
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py's own gap
+
+    def _lost(self, error: BaseException) -> None:
+        """Log an outage once, not each try in it."""
+        if not self._told_lost:
+            self._told_lost = True
+            log.warning("subscription_lost", error=str(error))
 
     def _take(self, publication: bytes) -> None:
         try:
