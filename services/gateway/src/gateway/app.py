@@ -58,6 +58,7 @@ class GatewayApp:
         self.jwks = self._make_jwks()
         self.tokens = self._make_tokens()
         self._make_ways()
+        self._make_guard()
         self._make_shell()
         self.metrics.connections.set_function(lambda: len(self.registry.by_number))
         self.metrics.measure(
@@ -135,6 +136,9 @@ class GatewayApp:
         )
         self.syncs = Syncs(gateway=self.gateway_id, ask=self.outbox.request, metrics=self.metrics)
         self.sweeper = Sweeper(registry=self.registry, outbox=self.outbox, forwarder=self.forwarder)
+
+    def _make_guard(self) -> None:
+        """Make what looks at Redis, and what reacts to it."""
         self.recovery = Recovery(
             registry=self.registry,
             outbox=self.outbox,
