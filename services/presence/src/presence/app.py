@@ -32,7 +32,7 @@ class PresenceApp:
             settings.redis_url, keys=self.keys, consumer=self.replica, devices=self.devices, metrics=self.metrics
         )
         self.sweeper = Sweeper(
-            devices=self.swept_devices, lag_ms=lambda: self.stream.lag_ms, share=self._share, metrics=self.metrics
+            devices=self.swept_devices, behind=lambda: self.stream.behind, share=self._share, metrics=self.metrics
         )
         self.health = HealthServer(
             host=settings.metrics_host, port=settings.metrics_port, registry=self.registry, readiness=self._missing
@@ -67,8 +67,8 @@ class PresenceApp:
             metrics=self.metrics,
         )
 
-    def _share(self, sweep: bool) -> None:  # noqa: FBT001 - it is the value that is shared
-        self.devices.sweep = sweep
+    def _share(self, sweep_until: int) -> None:
+        self.devices.sweep_until = sweep_until
 
     def _missing(self) -> str | None:
         return None if self.stream.alive else "Redis does not answer"

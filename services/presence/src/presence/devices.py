@@ -15,18 +15,22 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from chatcore.errors import CodecError
+from chatcore.errors import CodecError, StoreUnavailable
 from chatcore.keys import Keys, Member
 from chatcore.push import Kind, record
 from chatcore.redis_client import answered, close_redis, make_redis
 from chatcore.stream import Subscribed, TypingSeen, Unsubscribed
+from redis.exceptions import NoScriptError
 
 from presence.metrics import PresenceMetrics
-from presence.scripts import LOOK
+from presence.scripts import FORGET, LOOK, UNWATCH
 
 SWEPT_PX: Final = 60_000
 PIPELINE: Final = 250
 """Commands in one round trip: redis-py packs them on the event loop, about 10 microseconds each."""
+
+Call = tuple[list[str], list[Any]]
+"""Keys and arguments of a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,24 @@ class Tick:
     due: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A look at a user, and who wants to be told of it."""
+
+    user: str
+    gateway: str = ""
+    """Subscribes; empty: nobody does."""
+    connection: int = 0
+    """Is told in any case; 0: the whole gateway is."""
+    ref: str | None = None
+    asked_ms: int = 0
+
+    @property
+    def field(self) -> str:
+        """The field `ref` of the frame."""
+        return f',"ref":{orjson.dumps(self.ref).decode()}' if self.ref is not None else ""
+
+
 class Devices:
     """Looks at users and extends devices, for one task at a time. Every method raises `StoreUnavailable`."""
 
@@ -46,9 +68,9 @@ class Devices:
         self._keys = keys
         self._ttl_ms = ttl_ms
         self._metrics = metrics
-        self._look: Any = self._redis.register_script(LOOK)
-        self.sweep = False
-        """Whether a look may remove what expired. Its owner decides."""
+        self._scripts: dict[str, Any] = {text: self._redis.register_script(text) for text in (LOOK, UNWATCH, FORGET)}
+        self.sweep_until = 0
+        """Until when, in ms of Redis's clock, a look may remove what expired. The sweeper decides."""
 
     async def now(self) -> int:
         """Read Redis's clock, in ms."""
@@ -75,42 +97,30 @@ class Devices:
 
     async def look(self, users: Iterable[str], cause: str) -> None:
         """Look at users, tell what changed, and note when to look again."""
-        await self._run([(user, "", 0, "") for user in dict.fromkeys(users)], cause)
+        await self._look_at([Asked(user) for user in dict.fromkeys(users)], cause)
 
-    async def subscribe(self, subscriptions: Sequence[Subscribed]) -> None:
-        """Note gateways with a subscriber, and tell each connection that asked."""
-        await self._run(
-            [
-                (s.user, s.gateway, s.connection, f',"ref":{orjson.dumps(s.ref).decode()}' if s.ref is not None else "")
-                for s in subscriptions
-            ],
-            "subscription",
+    async def subscribe(self, subscriptions: Sequence[tuple[Subscribed, int]]) -> None:
+        """Note gateways with a subscriber, each with when it asked, and tell each connection that asked."""
+        await self._look_at(
+            [Asked(s.user, s.gateway, s.connection, s.ref, ms) for s, ms in subscriptions], "subscription"
         )
 
-    async def unsubscribe(self, subscriptions: Sequence[Unsubscribed]) -> None:
-        """Forget gateways without a subscriber."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for subscription in subscriptions:
-            pipeline.zrem(self._keys.watch(subscription.user), subscription.gateway)
-        await answered(pipeline.execute())
+    async def unsubscribe(self, subscriptions: Sequence[tuple[Unsubscribed, int]]) -> None:
+        """Forget gateways without a subscriber, each with when it asked for that."""
+        calls = [([self._keys.watch(s.user)], [s.gateway, asked_ms]) for s, asked_ms in subscriptions]
+        for start in range(0, len(calls), PIPELINE):
+            await self._evaluate(UNWATCH, calls[start : start + PIPELINE])
+
+    async def sweep(self, tick: Tick) -> None:
+        """Look at the users whose time has come, and forget those without a device."""
+        await self.look(tick.due, "sweep")
+        await self._evaluate(FORGET, [([self._keys.deadlines], [tick.now, *tick.due])])
 
     async def tell_typing(self, events: Sequence[TypingSeen]) -> None:
         """Tell the devices of each peer, one publication a gateway."""
         pairs = list(dict.fromkeys((event.user, event.peer) for event in events))
-        pipeline = self._redis.pipeline(transaction=False)
-        for _, peer in pairs:
-            pipeline.zrange(self._keys.devices(peer), 0, -1)
-        publications: dict[str, bytearray] = {}
-        for (user, _), rows in zip(pairs, await answered(pipeline.execute()), strict=True):
-            frame = orjson.dumps({"type": "typing", "peer": user})
-            for member in _members(rows):
-                published = publications.setdefault(member.gateway, bytearray())
-                published += record(Kind.FRAME, member.connection, frame)
-        if publications:
-            pipeline = self._redis.pipeline(transaction=False)
-            for gateway, publication in publications.items():
-                pipeline.publish(self._keys.channel(gateway), bytes(publication))
-            await answered(pipeline.execute())
+        for start in range(0, len(pairs), PIPELINE):
+            await self._tell_typing(pairs[start : start + PIPELINE])
 
     async def tick(self, most: int) -> Tick:
         """Read the clock, when anybody swept last, and up to `most` users whose time to look has come."""
@@ -131,39 +141,73 @@ class Devices:
         """Close the connections."""
         await close_redis(self._redis)
 
-    async def _run(self, looks: Sequence[tuple[str, str, int, str]], cause: str) -> None:
+    async def _tell_typing(self, pairs: Sequence[tuple[str, str]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for _, peer in pairs:
+            pipeline.zrange(self._keys.devices(peer), 0, -1)
+        publications: dict[str, bytearray] = {}
+        for (user, _), rows in zip(pairs, await answered(pipeline.execute()), strict=True):
+            frame = orjson.dumps({"type": "typing", "peer": user})
+            for member in _members(rows):
+                published = publications.setdefault(member.gateway, bytearray())
+                published += record(Kind.FRAME, member.connection, frame)
+        if publications:
+            pipeline = self._redis.pipeline(transaction=False)
+            for gateway, publication in publications.items():
+                pipeline.publish(self._keys.channel(gateway), bytes(publication))
+            await answered(pipeline.execute())
+
+    async def _look_at(self, looks: Sequence[Asked], cause: str) -> None:
         for start in range(0, len(looks), PIPELINE):
-            await self._run_some(looks[start : start + PIPELINE], cause)
+            await self._look_at_some(looks[start : start + PIPELINE])
         self._metrics.looks.labels(cause).inc(len(looks))
 
-    async def _run_some(self, looks: Sequence[tuple[str, str, int, str]], cause: str) -> None:
-        keys, sweep = self._keys, int(self.sweep)
-        pipeline = self._redis.pipeline(transaction=False)
-        for user, gateway, connection, ref in looks:
-            await self._look(
-                keys=[keys.devices(user), keys.seen(user), keys.watch(user)],
-                args=[user, self._ttl_ms, sweep, keys.channel(""), gateway, connection, ref],
-                client=pipeline,
-            )
-        found = await answered(pipeline.execute())
+    async def _look_at_some(self, looks: Sequence[Asked]) -> None:
+        found = await self._evaluate(LOOK, [self._call(look) for look in looks])
         deadlines: dict[str, float] = {}
-        gone: list[str] = []
-        for (user, *_), (changed, online, next_ms) in zip(looks, found, strict=True):
+        for look, (changed, online, next_ms) in zip(looks, found, strict=True):
             if changed:
                 self._metrics.transitions.labels("online" if online else "offline").inc()
             if next_ms:
-                deadlines[user] = float(next_ms)
-            else:
-                gone.append(user)
-        await self._note(deadlines, gone)
-
-    async def _note(self, deadlines: dict[str, float], gone: Sequence[str]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
+                deadlines[look.user] = float(next_ms)
+        # Who has no device keeps the deadline that stands until a sweep: another replica may have looked since, and
+        # seen one come. Devices' deadlines only rise while there is any, so a late note is an early look.
         if deadlines:
-            pipeline.zadd(self._keys.deadlines, deadlines)
-        if gone:
-            pipeline.zrem(self._keys.deadlines, *gone)
-        await answered(pipeline.execute())
+            await answered(self._redis.zadd(self._keys.deadlines, deadlines))
+
+    def _call(self, look: Asked) -> Call:
+        keys = self._keys
+        return (
+            [keys.devices(look.user), keys.seen(look.user), keys.watch(look.user)],
+            [
+                look.user,
+                self._ttl_ms,
+                self.sweep_until,
+                keys.channel(""),
+                look.gateway,
+                look.connection,
+                look.field,
+                look.asked_ms,
+            ],
+        )
+
+    async def _evaluate(self, text: str, calls: Sequence[Call]) -> list[Any]:
+        """Run a script for each call, in one round trip but for the first time on a server."""
+        try:
+            return await self._run(text, calls)
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, NoScriptError):
+                raise
+        await answered(self._redis.script_load(text))
+        return await self._run(text, calls)
+
+    async def _run(self, text: str, calls: Sequence[Call]) -> list[Any]:
+        # Not redis-py's own way, which asks SCRIPT EXISTS before every pipeline.
+        pipeline, sha = self._redis.pipeline(transaction=False), self._scripts[text].sha
+        for keys, arguments in calls:
+            pipeline.evalsha(sha, len(keys), *keys, *arguments)
+        found: list[Any] = await answered(pipeline.execute())
+        return found
 
 
 def _members(rows: Iterable[bytes]) -> Iterable[Member]:

@@ -18,20 +18,17 @@ from presence.metrics import PresenceMetrics
 SWEEP_S: Final = 1.0
 MOST: Final = 500
 """Users in one look of a sweep; it goes on at once while there are more."""
-BEHIND_MS: Final = 8_000
-"""Heartbeats that wait so long to be read: nobody knows who beats."""
-
 log = get_logger(__name__)
 
 
 class Sweeper:
-    """Sweeps until cancelled. Has `Devices` of its own; `share` tells others whether sweeping is on."""
+    """Sweeps until cancelled. Has `Devices` of its own; `share` tells others until when a look may remove."""
 
     def __init__(
-        self, *, devices: Devices, lag_ms: Callable[[], int], share: Callable[[bool], None], metrics: PresenceMetrics
+        self, *, devices: Devices, behind: Callable[[], bool], share: Callable[[int], None], metrics: PresenceMetrics
     ) -> None:
         self._devices = devices
-        self._lag_ms = lag_ms
+        self._behind = behind
         self._share = share
         self._metrics = metrics
         self._sweeping = Sweeping()
@@ -48,14 +45,13 @@ class Sweeper:
 
     async def _sweep(self) -> bool:
         tick = await self._devices.tick(MOST)
-        behind = self._lag_ms() > BEHIND_MS
-        self._sweeping, allowed = self._sweeping.tick(tick.now, tick.swept_ms, behind=behind)
-        self._devices.sweep = allowed
-        self._share(allowed)
-        self._metrics.sweeping.set(int(allowed))
-        if not allowed:
+        self._sweeping, until = self._sweeping.tick(tick.now, tick.swept_ms, behind=self._behind())
+        self._devices.sweep_until = until
+        self._share(until)
+        self._metrics.sweeping.set(int(until > 0))
+        if not until:
             return False
         await self._devices.swept(tick.now)
         if tick.due:
-            await self._devices.look(tick.due, "sweep")
+            await self._devices.sweep(tick)
         return len(tick.due) == MOST

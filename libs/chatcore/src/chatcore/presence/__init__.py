@@ -1,4 +1,4 @@
-"""The presence core: who is online at `now`, and what is told of it (R10, R11).
+"""The presence core: who is online at `now`, what is told of it and to whom, and when to look again (R10, R11).
 
 Pure, and the specification: presence does the same in one Redis script for each user, so that several replicas agree,
 and a test runs both side by side. It must never create a device, nor take one for gone that beats.
@@ -12,9 +12,13 @@ RESUME_MS: Final = 12_000
 """After a gap in the sweeping, every gateway that lives has beaten once more within this: a beat comes every 10 s."""
 GAP_MS: Final = 5_000
 """Nobody swept for so long: who was there meanwhile is not known, and nobody may be taken for gone yet."""
+WATCH_MS: Final = 180_000
+"""How long a gateway's subscription holds; gateways announce it again every 60 s, so two may get lost."""
 
 Devices = Mapping[str, int]
 """Deadlines, in ms of Redis's clock, by member."""
+Watch = Mapping[str, int]
+"""Deadlines, in ms of Redis's clock, by gateway with a subscriber."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,13 @@ def extend(devices: Devices, beating: Iterable[str], now: int, ttl_ms: int) -> D
     return {m: max(deadline, now + ttl_ms) if m in beats else deadline for m, deadline in devices.items()}
 
 
-def look(devices: Devices, seen: Seen, now: int, ttl_ms: int, *, sweep: bool) -> Look:
-    """Remove what expired, where sweeping is allowed, and compare with what was told.
+def look(devices: Devices, seen: Seen, now: int, ttl_ms: int, *, sweep_until: int) -> Look:
+    """Remove what expired, until `sweep_until` (see `Sweeping`), and compare with what was told.
 
     A user is online while any device is there. One that expired was last seen when it beat last, `ttl_ms` before its
     deadline; one whose gateway removed it, now.
     """
+    sweep = now <= sweep_until
     gone = [deadline for deadline in devices.values() if sweep and deadline <= now]
     left = {m: deadline for m, deadline in devices.items() if not (sweep and deadline <= now)}
     online = bool(left)
@@ -58,6 +63,21 @@ def look(devices: Devices, seen: Seen, now: int, ttl_ms: int, *, sweep: bool) ->
     return Look(left, seen, changed, min(left.values()) if left else None)
 
 
+def subscribe(watch: Watch, gateway: str, asked_ms: int) -> Watch:
+    """Note that a gateway asked at `asked_ms` to be told. Replicas may take two of its words in either order."""
+    return {**watch, gateway: max(watch.get(gateway, 0), asked_ms + WATCH_MS)}
+
+
+def unsubscribe(watch: Watch, gateway: str, asked_ms: int) -> Watch:
+    """Forget a gateway, unless it subscribed again after it asked for that at `asked_ms`, or in the same moment."""
+    return {g: deadline for g, deadline in watch.items() if g != gateway or deadline >= asked_ms + WATCH_MS}
+
+
+def watching(watch: Watch, now: int) -> Watch:
+    """Say which gateways are told; the others went without a word."""
+    return {gateway: deadline for gateway, deadline in watch.items() if deadline > now}
+
+
 @dataclass(frozen=True, slots=True)
 class Sweeping:
     """Whether the sweeping may go on, seen over all replicas."""
@@ -65,17 +85,15 @@ class Sweeping:
     resume_ms: int | None = None
     """When it may be resumed, after a gap."""
 
-    def tick(self, now: int, swept_ms: int | None, *, behind: bool) -> "tuple[Sweeping, bool]":
-        """Take one tick; gives whether to sweep.
+    def tick(self, now: int, swept_ms: int | None, *, behind: bool) -> "tuple[Sweeping, int]":
+        """Take one tick; gives until when a look may remove what expired, 0 for not at all.
 
-        `swept_ms` is when anybody swept last; `behind`: heartbeats wait unread.
+        `swept_ms` is when anybody swept last; `behind`: heartbeats wait unread. The leave ends by itself: a replica
+        that was stopped right after its tick must not remove, when it wakes up, whose beats it never read.
         """
         if behind:
-            return Sweeping(now + RESUME_MS), False
-        if self.resume_ms is None:
-            if swept_ms is not None and now - swept_ms < GAP_MS:
-                return self, True
-            return Sweeping(now + RESUME_MS), False
-        if now < self.resume_ms and not (swept_ms is not None and now - swept_ms < GAP_MS):
-            return self, False
-        return Sweeping(), True
+            return Sweeping(now + RESUME_MS), 0
+        fresh = swept_ms is not None and now - swept_ms < GAP_MS
+        if fresh or (self.resume_ms is not None and now >= self.resume_ms):
+            return Sweeping(), now + GAP_MS
+        return (self if self.resume_ms is not None else Sweeping(now + RESUME_MS)), 0
