@@ -1,0 +1,56 @@
+"""The private Redis of a stack: how to start it and how to tell that it answers. It keeps nothing over a restart."""
+
+import asyncio
+from pathlib import Path
+
+from chatctl.stack.executables import find
+from chatctl.stack.program import Program
+
+MAX_MEMORY = "1gb"
+"""Past it Redis refuses writes (`noeviction`: streams must never lose an entry to make room)."""
+
+ANSWER_S = 2.0
+"""Seconds after which an unanswered PING counts as none."""
+
+
+def redis_program(*, folder: Path, port: int) -> Program:
+    """Return a Redis without persistence: whoever kills it tests that everything in it may vanish."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "port": str(port),
+        "bind": "127.0.0.1",
+        "dir": str(folder),
+        "save": "",
+        "appendonly": "no",
+        "maxmemory": MAX_MEMORY,
+        "maxmemory-policy": "noeviction",
+        "set-proc-title": "no",  # its title would overwrite the environment, and with it the stack's mark
+    }
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    return Program(
+        name="redis",
+        role="redis",
+        command=(find("redis-server", package="redis-server"), *arguments),
+        environment={},
+        url=url_of(port),
+        stop_s=5.0,
+    )
+
+
+def url_of(port: int) -> str:
+    """Return how clients name it."""
+    return f"redis://127.0.0.1:{port}/0"
+
+
+async def answers(port: int) -> bool:
+    """Tell whether it serves commands now."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.readline() == b"+PONG\r\n"
+            finally:
+                writer.close()
+    except OSError:  # a TimeoutError is one too
+        return False
