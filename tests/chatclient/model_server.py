@@ -30,6 +30,7 @@ class ModelServer:
         self.logs: dict[tuple[str, str], list[Frame]] = defaultdict(list)
         self.cursors: dict[tuple[str, str, str], int] = {}
         self.reads: dict[tuple[str, str], int] = defaultdict(int)
+        self.start: dict[tuple[str, str, str], int] = {}
         self.known: set[tuple[str, str]] = set()
         self.lines: list[Line] = []
         self.watchers: list[tuple[Line, str]] = []
@@ -52,7 +53,7 @@ class ModelServer:
         if (user, device) not in self.known:
             self.known.add((user, device))
             for peer in self._peers(user):
-                self.cursors[user, device, peer] = self.delivered(user, peer)
+                self.cursors[user, device, peer] = self.start[user, device, peer] = self.delivered(user, peer)
         self.lines.append(line)
         welcome = {"type": "welcome", "user": user, "device": device, "gateway": "gw", "epoch": self.epoch, "ts": 1}
         line.out.append(welcome | {"limits": self.limits})

@@ -10,6 +10,9 @@ from typing import Any
 from chatclient.session.limits import ANSWER_S, ServerLimits
 from chatclient.session.records import OutboxAdded
 
+ROUNDING = 1e-6
+"""Sends: how far below a whole one the tokens may be, since a wait for the rest could be too short to move a clock."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -97,7 +100,7 @@ class Outbox:
         self._refill(now)
         out, self._due = [], None
         for entry in self._sendable(now):
-            if self._tokens < 1:
+            if self._tokens < 1 - ROUNDING:
                 self._wake(now + (1 - self._tokens) / self._limits.sends_per_s)
                 break
             out.append(self._send(entry, now))

@@ -56,9 +56,10 @@ class PeerLog:
         if seq <= self.given or seq in self._held:
             return []
         self._held[seq] = message
+        given = self.advance()
         if len(self._held) > HELD_MAX:
             del self._held[max(self._held)]
-        return self.advance()
+        return given
 
     def advance(self) -> list[Message]:
         """Give what is contiguous; nothing as long as the starting point is unknown."""
