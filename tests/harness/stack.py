@@ -41,9 +41,7 @@ class Stack:
         """Start one; returns when it is ready."""
         counts = (f"--gateways={gateways}", f"--workers={workers}", f"--presence={presence}", f"--database={database}")
         settings = [f"--set={name}={value}" for name, value in (environment or {}).items()]
-        await asyncio.to_thread(
-            _run, "up", "--detach", "--fresh", f"--dir={folder}", "--port=18080", *counts, *settings
-        )
+        await asyncio.to_thread(_run, "up", "--detach", "--fresh", f"--dir={folder}", "--port=0", *counts, *settings)
         return cls(folder)
 
     async def stop(self) -> None:

@@ -20,6 +20,12 @@ from chatctl.tokens import sign
 DETACH_S = 240.0
 """Seconds for a detached start: all the supervisor's own steps fit into it."""
 
+TOKEN_S = 24 * 3600
+"""Seconds for which the printed tokens serve: a day's work."""
+
+READY = "ready"
+"""The file in the stack's folder that says to a waiting `up --detach` that all is ready."""
+
 
 def up(
     *,
@@ -37,7 +43,7 @@ def up(
 
     Parameters
     ----------
-    port: The first gateway's port; those that are taken are passed over.
+    port: The first gateway's port; those that are taken are passed over; 0 chooses private ones.
     dir: Where the stack keeps its data, its logs and `stack.json`.
     detach: Return when it is ready; `down` stops it.
     fresh: Begin with empty data.
@@ -56,48 +62,64 @@ def up(
         database=database,
         environment=environment,
     )
-    if detach:
-        _detach(folder)
-        return
-    asyncio.run(Supervisor(options, lambda stack: _announce(stack, folder, port)).run())
+    if is_locked(folder) and not fresh and (running := stack_file.read(folder)) and running.is_up():
+        print("The stack was up already; its options are as they were.")
+        _describe(running, folder)
+    elif detach:
+        _detach(options)
+    else:
+        asyncio.run(Supervisor(options, lambda stack: _announce(stack, options)).run())
 
 
-def _announce(stack: StackFile, folder: Path, port: int) -> None:
-    urls = stack.gateway_urls()
+def _announce(stack: StackFile, options: Options) -> None:
     print("The stack is up.")
-    for url in urls:
+    if options.port and options.gateways and not any(url.endswith(f":{options.port}") for url in stack.gateway_urls()):
+        print(f"  port {options.port} was taken: other ports were chosen")
+    _describe(stack, options.folder)
+    (options.folder / READY).touch()
+
+
+def _describe(stack: StackFile, folder: Path) -> None:
+    for url in stack.gateway_urls():
         print(f"  gateway  {url}/v1/ws?device=phone")
-    if not any(url.endswith(f":{port}") for url in urls):
-        print(f"  (port {port} was taken)")
     for user in ("alice", "bob"):
-        print(f"  token of {user}: {sign(stack.jwt, user, ttl_s=24 * 3600)}")
+        print(f"  token of {user}: {sign(stack.jwt, user, ttl_s=TOKEN_S)}")
     print(
         f"  chat with `./dev chat alice bob`; logs in {folder / 'logs'}; stop with Ctrl-C or `./dev down`", flush=True
     )
-    (folder / "ready").touch()
 
 
-def _detach(folder: Path) -> None:
-    """Run the same command in a session of its own, and wait until it says that it is ready."""
-    if is_locked(folder):
-        raise Failure(f"a stack is up in {folder} already", advice="stop it with `./dev down`")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / "ready").unlink(missing_ok=True)
-    output = folder / "supervisor.log"
+def _detach(options: Options) -> None:
+    """Run the supervisor in a session of its own, and wait until it says that it is ready."""
+    options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (options.folder / READY).unlink(missing_ok=True)
+    output = options.folder / "supervisor.log"
     with output.open("wb") as log:
-        arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
-        command = [sys.executable, "-m", "chatctl", *arguments]
+        command = [sys.executable, "-m", "chatctl", "up", *_arguments(options)]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=os.environ
         )
+    try:
+        _wait_until_ready(process, options.folder, output)
+    except BaseException:  # Ctrl-C too: what is not ready does not stay behind
+        process.terminate()
+        raise
+    print(output.read_text(encoding="utf-8"), end="")
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], folder: Path, output: Path) -> None:
     deadline = time.monotonic() + DETACH_S
-    while not (folder / "ready").exists():
+    while not (folder / READY).exists():
         if process.poll() is not None:
-            sys.stderr.write(output.read_text(encoding="utf-8"))
             raise Failure("the stack did not start", log=output, advice="mend what the log says, and try again")
         if time.monotonic() > deadline:
-            process.terminate()
             raise Failure(f"the stack was not ready within {DETACH_S:.0f} s", log=output, advice="read the logs")
         time.sleep(0.1)
-    stack_file.read_running(folder)
-    print(output.read_text(encoding="utf-8"), end="")
+
+
+def _arguments(options: Options) -> list[str]:
+    """Return the options of a supervisor in the foreground that does the same."""
+    counts = {"gateways": options.gateways, "workers": options.workers, "presence": options.presence}
+    named = {**counts, "port": options.port, "dir": options.folder, "database": options.database}
+    settings = [f"--set={name}={value}" for name, value in options.environment.items()]
+    return [*(f"--{name}={value}" for name, value in named.items()), *settings, *(["--fresh"] if options.fresh else [])]

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +29,13 @@ from chatctl.stack.stack_file import JwtSettings, MysqlAddress, RedisAddress, Ro
 READY_S: Final = 60.0
 """Seconds for one step of the start: a database that recovers after a crash needs some."""
 POLL_S: Final = 0.1
+"""Between two looks whether something is ready; only while the stack starts."""
 MIGRATE_S: Final = 120.0
+"""Seconds for the migrations of an empty or a small database."""
 STOP_ORDER: Final[tuple[Role, ...]] = ("gateway", "worker", "presence", "redis", "mysql")
 """Who stops first is whom the others do not need."""
+KEPT: Final = ("supervisor.lock", "supervisor.log")
+"""What `--fresh` leaves: the lock is held by then, and the log is being written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +90,7 @@ class Supervisor:
         before = stack_file.read(folder)
         if options.fresh:
             for path in folder.iterdir():
-                if path.name not in ("supervisor.lock", "supervisor.log"):
+                if path.name not in KEPT:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             before = None
         redis_port, mysql_port = ports.private(2)
@@ -132,13 +137,13 @@ class Supervisor:
         self._start_services()
         for keeper in self._keepers:
             if url := keeper.program.metrics_url:
-                await self._wait(keeper.program.name, lambda url=url: _is_ready(url))  # type: ignore[misc]  # mypy cannot infer it
+                await self._wait(keeper.program.name, partial(_is_ready, url))
         self._write()
         self._announce(self._described)
 
     def _start_services(self) -> None:
         options, stack = self._options, self._described
-        public = ports.from_port(options.port, options.gateways)
+        public = ports.from_port(options.port, options.gateways) if options.port else ports.private(options.gateways)
         metrics = ports.private(options.gateways + options.workers + options.presence, taken=public)
         for number in range(1, options.presence + 1):
             self._keep(self._configured(services.presence(stack, number, metrics_port=metrics.pop())))
@@ -176,11 +181,15 @@ class Supervisor:
 
     async def _wait(self, name: str, ready: Callable[[], Awaitable[bool]]) -> None:
         log = logs.path_of(self._options.folder, name)
+        [keeper] = [keeper for keeper in self._keepers if keeper.program.name == name]
         try:
             async with asyncio.timeout(READY_S):
                 while not await ready():
                     if self._tasks[name].done():
                         self._tasks[name].result()
+                    if keeper.ended_with is not None:
+                        what = f"{name} ended with {keeper.ended_with} before it was ready"
+                        raise Failure(what, log=log, advice="mend what its log says, and try again")
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise Failure(f"{name} was not ready within {READY_S:.0f} s", log=log, advice="read its log") from None
