@@ -1,5 +1,7 @@
 """The client of the chat backend: `connect`, and the values and errors that a chat deals in."""
 
+import logging
+
 from chatclient.chat import Chat, connect, new_message_id
 from chatclient.errors import (
     ChatClosed,
@@ -30,6 +32,9 @@ from chatclient.events import (
 )
 from chatclient.state import MemoryState, SqliteState, State
 from chatclient.tokens import TokenSource
+
+# Where logs go is the application's choice: without one they must not appear on its terminal.
+logging.getLogger("chatclient").addHandler(logging.NullHandler())
 
 __all__ = [
     "Chat",

@@ -6,6 +6,7 @@ Decides on form alone. Never looks into what a body says.
 import re
 
 import orjson
+
 from chatclient.errors import SendRefused
 from chatclient.session.limits import ServerLimits
 

@@ -12,9 +12,10 @@ from typing import Any
 import aiohttp
 import orjson
 from aiohttp import ClientWSTimeout, WSMsgType
+from yarl import URL
+
 from chatclient.errors import ProtocolBroken
 from chatclient.session.inputs import Refusal
-from yarl import URL
 
 PATH = "/v1/ws"
 PROTOCOL = "chat.v1"

@@ -5,9 +5,9 @@ Control characters in bodies are left to prompt-toolkit, which shows them as `^[
 
 from datetime import datetime
 
-from chatctl.chat_view import Line, Tick, View, tick
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-Fragment = tuple[str, str]
+from chatctl.chat_view import Line, Tick, View, tick
 
 TICKS = {
     Tick.WAITING: ("class:waiting", "🕓"),
@@ -30,7 +30,7 @@ STYLE = {
 }
 
 
-def draw_status(view: View) -> list[Fragment]:
+def draw_status(view: View) -> StyleAndTextTuples:
     """Draw the line at the top: the peer, whether online, and the connection."""
     if view.online is None:
         presence = ""
@@ -43,18 +43,18 @@ def draw_status(view: View) -> list[Fragment]:
     return [("class:status", f" {view.user} ⇄ {view.peer}{presence}   [{view.connection}] ")]
 
 
-def draw_typing(view: View, now_s: float) -> list[Fragment]:
+def draw_typing(view: View, now_s: float) -> StyleAndTextTuples:
     """Draw the line above the input: the peer's typing, or how far the screen is from the end."""
     if now_s < view.typing_until:
         return [("class:typing", f" {view.peer} is typing …")]
     return [("class:typing", f" ↓ {view.back} below (PageDown)")] if view.back else [("", "")]
 
 
-def draw_lines(view: View) -> list[Fragment]:
+def draw_lines(view: View) -> StyleAndTextTuples:
     """Draw the messages, one after the other."""
     if not view.lines:
         return [("class:time", " No messages yet: type one and press Enter. PageUp for older ones, Ctrl-C to leave.")]
-    out: list[Fragment] = []
+    out: StyleAndTextTuples = []
     for line in view.lines:
         out += [*_draw_line(view, line), ("", "\n")]
     return out[:-1]
@@ -66,11 +66,11 @@ def row_of_focus(view: View) -> int:
     return max(0, sum(line.body.count("\n") + 1 for line in shown) - 1)
 
 
-def _draw_line(view: View, line: Line) -> list[Fragment]:
+def _draw_line(view: View, line: Line) -> StyleAndTextTuples:
     own = line.sender == view.user
     time = "--:--" if line.ts is None else _clock(line.ts)
     name = "class:own" if own else "class:peer"
-    out = [("class:time", f" {time} "), (name, f"{line.sender}: "), ("", line.body)]
+    out: StyleAndTextTuples = [("class:time", f" {time} "), (name, f"{line.sender}: "), ("", line.body)]
     mark = tick(view, line)
     if mark is not None:
         style, symbol = TICKS[mark]

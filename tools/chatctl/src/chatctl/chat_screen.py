@@ -37,7 +37,7 @@ class Screen:
         waiting = [(message.id, message.body) for message in chat.unsent() if message.to == peer]
         self.view: View = view_of.begin(user, peer, chat.marks(peer), waiting)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._asking = False
+        self._asking = self._paged = False
         self._typed_at = float("-inf")
         self._input = TextArea(height=1, multiline=False, prompt="> ", accept_handler=self._accept)
         self._input.buffer.on_text_changed += self._changed
@@ -104,7 +104,8 @@ class Screen:
             self._show(view_of.happened(self.view, event, time.monotonic()))
             if isinstance(event, Message) and (event.peer, event.sender) == (self.view.peer, self.view.peer):
                 self._chat.read(event.peer, event.seq)
-            if isinstance(event, SyncDone | EpochChanged) and self.view.first_seq is None:
+            self._paged = self._paged and not isinstance(event, EpochChanged)
+            if isinstance(event, SyncDone) and not self._paged:
                 self._want_older()
 
     def _accept(self, buffer: Buffer) -> bool:
@@ -132,6 +133,7 @@ class Screen:
     async def _fetch_older(self) -> None:
         try:
             page = await self._chat.history(self.view.peer, before=self.view.first_seq)
+            self._paged = True
             self._show(view_of.paged(self.view, page))
             read = max((message.seq for message in page.messages if message.sender == self.view.peer), default=0)
             if read:
