@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chatctl.failure import Failure
+from chatctl.stack.mysql_flavours import FlavourName
+from chatctl.stack.stack_file import MysqlAddress
+from delivery_worker.settings import MySQLSettings
 
+from tests.harness.servers import fresh_database, running_database, running_redis
 from tests.harness.stack import Stack
 
 MakeStack = Callable[..., Awaitable[Stack]]
+DatabaseServer = Callable[[FlavourName], Awaitable[MysqlAddress]]
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +39,48 @@ async def make_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
             return one
 
         yield make
+
+
+@pytest.fixture(scope="session")
+async def redis_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The URL of a Redis that tests share: each keeps to a key prefix of its own."""
+    async with running_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def database_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DatabaseServer]:
+    """Give the server of that flavour, started at its first use."""
+    async with AsyncExitStack() as running:
+        addresses: dict[FlavourName, MysqlAddress] = {}
+
+        async def serve(name: FlavourName) -> MysqlAddress:
+            if name not in addresses:
+                folder = tmp_path_factory.mktemp(name)
+                addresses[name] = await running.enter_async_context(running_database(folder, name))
+            return addresses[name]
+
+        yield serve
+
+
+@pytest.fixture
+async def mysql_settings(database_server: DatabaseServer) -> AsyncIterator[MySQLSettings]:
+    """An empty database on MariaDB."""
+    async with fresh_database(await database_server("mariadb")) as settings:
+        yield settings
+
+
+@pytest.fixture(params=["mariadb", "mysql"])
+async def database(request: pytest.FixtureRequest, database_server: DatabaseServer) -> AsyncIterator[MySQLSettings]:
+    """An empty database on each kind of server that the SQL must run on.
+
+    MySQL is skipped where it cannot be had (off Debian, or without a network).
+    """
+    try:
+        address = await database_server(request.param)
+    except Failure as failure:
+        if request.param == "mariadb":
+            raise
+        pytest.skip(failure.told())
+    async with fresh_database(address) as settings:
+        yield settings
