@@ -186,6 +186,13 @@ class RawConnection:
             pages.append(await self.expect("sync", timeout_s=timeout_s))
         return pages
 
+    async def receive_answer(self, ref: str, *, timeout_s: float = EXPECT_TIMEOUT_S) -> Frame:
+        """Take the frame that answers a request: a page or an error."""
+        fits = ("history", "conversations", "error")
+        return await self._await_fitting(
+            lambda frame: frame["type"] in fits and frame.get("ref") == ref, f"answer to {ref}", timeout_s
+        )
+
     async def settled(self) -> list[Frame]:
         """Return all that waits once a pong says that the gateway has answered everything before it."""
         await self.send({"type": "ping"})

@@ -56,6 +56,11 @@ class BareDevice:
         self._changed = asyncio.Condition()
         self._last_ack_at = 0.0
         self._leave_at: float | None = None
+        self._preferred: str | None = None
+
+    def prefer(self, base: str) -> None:
+        """Connect to this gateway first, the next time."""
+        self._preferred = base
 
     def start(self) -> None:
         """Connect, and stay connected until `stop`."""
@@ -64,6 +69,7 @@ class BareDevice:
     async def stop(self) -> None:
         """Disconnect; raises what ended the device, if something did."""
         task, self._task = self._task, None
+        self.inbox.begin_connection()
         if task is not None:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -136,6 +142,9 @@ class BareDevice:
             failures = await self._back_off(failures)
 
     def _pick(self, avoid: str) -> str:
+        preferred, self._preferred = self._preferred, None
+        if preferred is not None:
+            return preferred
         gateways = list(self._gateways())
         others = [base for base in gateways if base != avoid]
         return self._random.choice(others or gateways)

@@ -1,0 +1,115 @@
+"""One disturbance at a time, under load: a paused worker, an emptied Redis, cut subscriptions, paused stores."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.e2e.scenery import Stage, size, stage
+from tests.harness.cast import Cast
+from tests.harness.faults import paused
+from tests.harness.system import MakeSystem, System
+
+PAUSE_S = 20.0
+PRESENCE_S = 15.0
+"""G8: right again within 15 s; the deadline of a condition."""
+
+
+async def _under_load(system: System, disturb: Callable[[Stage], Awaitable[None]], *, rate: int = 80) -> None:
+    messages, users = size("DISTURBED_MESSAGES", 2_400), size("DISTURBED_USERS", 16)
+    async with stage(system, users=users, peers=3) as scene:
+        load = asyncio.create_task(scene.load(messages, rate).run(), name="load")
+        try:
+            await _until_sent(scene, messages // 10)
+            await disturb(scene)
+            await load
+        finally:
+            load.cancel()
+            await asyncio.gather(load, return_exceptions=True)
+        await scene.judge(messages=messages)
+
+
+async def _until_sent(scene: Stage, count: int) -> None:
+    async with asyncio.timeout(60):
+        while sum(len(device.state.sent) for device in scene.devices) < count:
+            await asyncio.sleep(0.05)
+
+
+async def _pause(system: System, name: str, seconds: float) -> None:
+    async with paused([system.pid(name)]):
+        await asyncio.sleep(seconds)  # the fault itself has this length
+
+
+@pytest.mark.parametrize("name", ["worker-1", "gateway-1", "presence-1"])
+async def test_nothing_is_lost_while_a_service_is_held_for_twenty_seconds(make_stack: MakeSystem, name: str) -> None:
+    system = await make_stack(gateways=2, workers=2, presence=1)
+    await _under_load(system, lambda _scene: _pause(system, name, PAUSE_S))
+
+
+@pytest.mark.parametrize("role", ["redis", "mysql"])
+async def test_nothing_is_lost_while_a_store_is_held_for_ten_seconds(make_stack: MakeSystem, role: str) -> None:
+    system = await make_stack(gateways=2, workers=2, presence=1)
+    name = next(process.name for process in system.processes() if process.role == role)
+    await _under_load(system, lambda _scene: _pause(system, name, 10.0))
+
+
+async def _flush(system: System, times: int) -> None:
+    redis = system.redis()
+    try:
+        for _ in range(times):
+            await redis.flushall()
+            await asyncio.sleep(2)
+    finally:
+        await redis.aclose()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_nothing_is_lost_when_redis_is_emptied_and_presence_is_right_again(
+    make_stack: MakeSystem, times: int
+) -> None:
+    system = await make_stack(gateways=2, workers=2, presence=1)
+
+    async def disturb(scene: Stage) -> None:
+        await _flush(system, times)
+        await _presence_is_right(scene)
+
+    await _under_load(system, disturb)
+
+
+async def _presence_is_right(scene: Stage) -> None:
+    """Ask until everybody who is connected is told online, and one who never was is not."""
+    async with Cast(scene.cast.system) as cast:
+        users, hermit = {device.user for device in scene.devices}, cast.user("hermit")
+        watcher = await cast.online(cast.user("watcher"))
+        seen: dict[str, bool] = {}
+        async with asyncio.timeout(PRESENCE_S * 2):
+            while seen != {**dict.fromkeys(users, True), hermit: False}:
+                await watcher.send({"type": "presence_subscribe", "users": [*users, hermit]})
+                for user in (*users, hermit):
+                    seen[user] = (await watcher.expect("presence", user=user))["online"]
+
+
+async def test_nothing_is_lost_when_every_subscription_is_cut(make_stack: MakeSystem) -> None:
+    system = await make_stack(gateways=2, workers=2, presence=1)
+
+    async def disturb(_scene: Stage) -> None:
+        redis = system.redis()
+        try:
+            for _ in range(5):
+                await redis.client_kill_filter(_type="pubsub")
+                await asyncio.sleep(1)
+        finally:
+            await redis.aclose()
+
+    await _under_load(system, disturb)
+
+
+async def test_messages_flow_while_presence_is_down(make_stack: MakeSystem) -> None:
+    system = await make_stack(gateways=2, workers=1, presence=1)
+    async with Cast(system) as cast, paused([system.pid("presence-1")]):
+        alice, bob = cast.user("alice"), cast.user("bob")
+        sender, recipient = await cast.online(alice), await cast.online(bob, gateway=1)
+        await sender.send({"type": "send", "id": "c1", "to": bob, "body": "hi"})
+        await recipient.expect("message", seq=1)
+        await recipient.send({"type": "read_ack", "peer": alice, "seq": 1})
+        await sender.expect("receipt", user=bob, delivered=1, read=1)
