@@ -54,7 +54,7 @@ async def until(chat: Chat, kind: type[E], test: Callable[[E], bool] = lambda _:
 
 async def condition(test: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not test():  # noqa: ASYNC110 - the state of a test object, which signals nothing
+        while not test():
             await asyncio.sleep(0.01)
 
 
