@@ -62,7 +62,7 @@ async def fresh_database(address: MysqlAddress) -> AsyncIterator[MySQLSettings]:
             mysql_host=address.host,
             mysql_port=address.port,
             mysql_user=address.user,
-            mysql_password=address.password,  # type: ignore[arg-type]  # pydantic makes a secret of it
+            mysql_password=address.password,
             mysql_database=name,
         )
     finally:
