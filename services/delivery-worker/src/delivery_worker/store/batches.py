@@ -131,7 +131,7 @@ class MySQLBatchStore:
         Raises `Taken`, `Repeat` and `Poisoned` (all rolled back) and `StoreUnavailable` (nobody knows).
         """
         try:
-            await self._session.run("; ".join([*_writes(plan, now), "COMMIT"]))
+            await self._session.go_on("; ".join([*_writes(plan, now), "COMMIT"]))
         except MySQLError as error:
             await self._session.rollback()
             if error.args[0] == ER.DUP_ENTRY:

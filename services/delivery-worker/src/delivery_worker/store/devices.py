@@ -59,7 +59,7 @@ class DeviceStore:
         if refusal is not None:
             await self._session.rollback()
             return Registration(refusal)
-        await self._session.run(
+        await self._session.go_on(
             "; ".join([*_touch(user, device, now), *([] if known else _begin(user, device)), "COMMIT"])
         )
         return Registration(None)

@@ -1,6 +1,6 @@
 """Owns the rows that fence partitions: a takeover raises the epoch, and whoever has an older one commits nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,16 +78,22 @@ class MySQLOwnerStore:
         )[1]
         mine = {p for p, old, owner in rows if old < epoch and (p in take or owner == self._owner)}
         if mine:
-            await self._run(
+            await self._go_on(
                 f"UPDATE partition_owner SET epoch = {epoch:d}, owner = {text(self._owner)}"  # noqa: S608 - quoted
                 f" WHERE partition_id IN ({numbers(sorted(mine))})"
             )
-        await self._run("COMMIT")
+        await self._go_on("COMMIT")
         return frozenset(mine)
 
     async def _run(self, sql: str) -> list[Rows]:
+        return await self._checked(self._session.run(sql))
+
+    async def _go_on(self, sql: str) -> list[Rows]:
+        return await self._checked(self._session.go_on(sql))
+
+    async def _checked(self, work: Awaitable[list[Rows]]) -> list[Rows]:
         try:
-            return await self._session.run(sql)
+            return await work
         except MySQLError as error:
             await self._session.rollback()
             raise StoreUnavailable(f"MySQL: {error}") from error

@@ -1,6 +1,6 @@
 """Owns what syncs, histories and lists read: at the primary, each page in one snapshot (R4c)."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,7 +76,7 @@ class ReadStore:
 
     async def messages(self, conversation: ConversationId, after: int, upto: int, limit: int) -> list[MessageRow]:
         """Read messages with `after` < seq ≤ `upto`, ascending, within the open snapshot."""
-        rows = await self._run(_range(conversation, f"seq > {after:d} AND seq <= {upto:d}", "ASC", limit))
+        rows = await self._go_on(_range(conversation, f"seq > {after:d} AND seq <= {upto:d}", "ASC", limit))
         return _messages(rows[0])
 
     async def close(self) -> None:
@@ -119,7 +119,7 @@ class ReadStore:
             for m in members
         )
         last = " OR ".join(f"(conversation_id = {binary(m.conversation)} AND seq = {m.last:d})" for m in members)
-        counted, latest = await self._run(
+        counted, latest = await self._go_on(
             f"SELECT conversation_id, COUNT(*) FROM message WHERE {unread} GROUP BY conversation_id;"  # noqa: S608 - quoted
             f" SELECT {MESSAGE} FROM message WHERE {last}"
         )
@@ -128,8 +128,14 @@ class ReadStore:
         return [Item(m, counts.get(m.conversation, 0), found.get(m.conversation)) for m in members]
 
     async def _run(self, sql: str) -> list[Rows]:
+        return await self._checked(self._session.run(sql))
+
+    async def _go_on(self, sql: str) -> list[Rows]:
+        return await self._checked(self._session.go_on(sql))
+
+    async def _checked(self, work: Awaitable[list[Rows]]) -> list[Rows]:
         try:
-            return await self._session.run(sql)
+            return await work
         except MySQLError:
             await self._session.rollback()
             raise

@@ -52,7 +52,7 @@ class Session:
         return self._connection is not None
 
     async def run(self, sql: str) -> list[Rows]:
-        """Send statements in one packet, and give the rows of each.
+        """Send statements in one packet, and give the rows of each. Connects first where nothing stands.
 
         Raises `pymysql.err.MySQLError` for what the server refuses (the session stays, and a transaction stays
         open), `StoreUnavailable` when the connection failed or did not answer within `TRANSACTION_S` (the session
@@ -60,6 +60,18 @@ class Session:
         """
         if monotonic() - self._used_at > self._idle_s * 0.75:
             self.close()  # the server has ended it, or is about to
+        return await self._send(sql, connect=True)
+
+    async def go_on(self, sql: str) -> list[Rows]:
+        """Do as `run`, within the transaction that it opened, and never on a new connection.
+
+        A worker that paused in between would write without the fence that it took before (R1c).
+        """
+        return await self._send(sql, connect=False)
+
+    async def _send(self, sql: str, *, connect: bool) -> list[Rows]:
+        if self._connection is None and not connect:
+            raise StoreUnavailable("MySQL: the session of this transaction is gone")
         try:
             async with asyncio.timeout(TRANSACTION_S):
                 connection = self._connection or await self._connect()
@@ -79,8 +91,10 @@ class Session:
 
     async def rollback(self) -> None:
         """Roll back whatever is open. A failure closes the session, which does the same."""
+        if self._connection is None:
+            return
         try:
-            await self.run("ROLLBACK")
+            await self.go_on("ROLLBACK")
         except (MySQLError, StoreUnavailable):
             self.close()
 
