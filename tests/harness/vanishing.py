@@ -1,6 +1,7 @@
 """Owns a device in a process of its own, made to be held with SIGSTOP.
 
-`python -m tests.harness.vanishing URL TOKEN DEVICE` connects and answers pings until it is killed; it never acknowledges anything.
+`python -m tests.harness.vanishing URL TOKEN DEVICE` connects and answers pings until it is killed; it never
+acknowledges anything.
 """
 
 import asyncio
