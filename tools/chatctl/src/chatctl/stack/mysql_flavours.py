@@ -1,6 +1,5 @@
 """Where the programs of MariaDB and of MySQL come from. It knows command lines, and starts nothing."""
 
-import getpass
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,9 +58,8 @@ class MariaDB:
     def initialise(self, data: Path) -> tuple[str, ...]:
         """Return mariadb-install-db, without the test database and the anonymous users."""
         program = find("mariadb-install-db", package="mariadb-server")
-        user = f"--user={getpass.getuser()}"
         method = "--auth-root-authentication-method=normal"
-        return (program, "--no-defaults", user, f"--datadir={data}", method, "--skip-test-db")
+        return (program, "--no-defaults", *_as_root(), f"--datadir={data}", method, "--skip-test-db")
 
 
 @dataclass(frozen=True, slots=True)
