@@ -65,9 +65,12 @@ class MysqlServer:
         with tempfile.TemporaryDirectory(prefix="chat-", dir="/tmp") as plain:
             link = Path(plain) / "data"
             link.symlink_to(fresh, target_is_directory=True)
+            environment = {**os.environ, "TMPDIR": plain}
             try:
                 command = self.flavour.initialise(link)
-                done = subprocess.run(command, stdout=descriptor, stderr=subprocess.STDOUT, cwd=plain, check=False)
+                done = subprocess.run(
+                    command, stdout=descriptor, stderr=subprocess.STDOUT, cwd=plain, env=environment, check=False
+                )
             finally:
                 os.close(descriptor)
         if done.returncode != 0:
@@ -80,11 +83,15 @@ class MysqlServer:
 
     def program(self) -> Program:
         """Return how to serve. Call `prepare` before its first start."""
+        # A server that starts deletes the temporary tables that it finds: two in one folder would undo each other.
+        temporary = self.folder / "mysql-tmp"
+        temporary.mkdir(exist_ok=True, mode=0o700)
         init = self.folder / "mysql-init.sql"
         init.touch(mode=0o600)
         init.write_text(_first_statements(self.address), encoding="utf-8")
         options = OPTIONS | self.flavour.options | {"port": str(self.address.port), "socket": self.address.socket}
         paths = {"datadir": str(self.data), "pid-file": str(self.folder / "mysql.pid"), "init-file": str(init)}
+        paths["tmpdir"] = str(temporary)
         return Program(
             name="mysql",
             role="mysql",
@@ -131,9 +138,14 @@ def remove_socket(path: Path, folder: Path) -> None:
 
 
 def _first_statements(address: MysqlAddress) -> str:
-    """Return what the server does before it lets anyone in, at every start: root never is without a password."""
+    """Return what the server does before it lets anyone in, at every start: root never is without a password.
+
+    MariaDB's new data folder has further roots without one: two on the loopback, and one of the machine's name, as
+    which nobody comes in as long as names are not resolved (`skip-name-resolve`).
+    """
     return f"""\
 ALTER USER 'root'@'localhost' IDENTIFIED BY '{address.password}';
+DROP USER IF EXISTS 'root'@'127.0.0.1', 'root'@'::1';
 CREATE USER IF NOT EXISTS '{address.user}'@'%' IDENTIFIED BY '{address.password}';
 ALTER USER '{address.user}'@'%' IDENTIFIED BY '{address.password}';
 GRANT ALL ON *.* TO '{address.user}'@'%';
