@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Final
 
 from chatcore.errors import Close, CodecError, Refusal
@@ -77,11 +78,17 @@ class Page:
 
     @classmethod
     def decode(cls, payload: bytes) -> "Page":
-        """Read the payload of a `PAGE` record."""
-        number, positions, tokens = _PAGE.unpack_from(payload)
-        first = _PAGE.size + positions
-        second = first + tokens
-        return cls(number, payload[_PAGE.size : first].decode(), payload[first:second].decode(), payload[second:])
+        """Read the payload of a `PAGE` record. Raises `CodecError`."""
+        try:
+            number, positions, tokens = _PAGE.unpack_from(payload)
+            first = _PAGE.size + positions
+            second = first + tokens
+            position, token = payload[_PAGE.size : first].decode(), payload[first:second].decode()
+        except (StructError, UnicodeDecodeError) as error:
+            raise CodecError(f"not a page: {error}") from error
+        if second > len(payload):
+            raise CodecError("a page shorter than it says")
+        return cls(number, position, token, payload[second:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +104,12 @@ class Admission:
 
     @classmethod
     def decode(cls, payload: bytes) -> "Admission":
-        """Read the payload of an `ADMISSION` record."""
-        number, _, refusal = payload.decode().partition(" ")
-        return cls(int(number), Refusal(refusal) if refusal else None)
+        """Read the payload of an `ADMISSION` record. Raises `CodecError`."""
+        try:
+            number, _, refusal = payload.decode().partition(" ")
+            return cls(int(number), Refusal(refusal) if refusal else None)
+        except ValueError as error:
+            raise CodecError(f"not an admission: {payload[:100]!r}") from error
 
 
 def close_payload(code: Close, reason: str) -> bytes:
@@ -108,8 +118,11 @@ def close_payload(code: Close, reason: str) -> bytes:
 
 
 def read_close(payload: bytes) -> tuple[int, str]:
-    """Read the payload of a `CLOSE` record: code, reason."""
-    return _CODE.unpack_from(payload)[0], payload[_CODE.size :].decode()
+    """Read the payload of a `CLOSE` record: code, reason. Raises `CodecError`."""
+    try:
+        return _CODE.unpack_from(payload)[0], payload[_CODE.size :].decode()
+    except (StructError, UnicodeDecodeError) as error:
+        raise CodecError(f"not a close: {payload[:100]!r}") from error
 
 
 def presence_payload(user: str, frame: bytes) -> bytes:
@@ -118,6 +131,11 @@ def presence_payload(user: str, frame: bytes) -> bytes:
 
 
 def read_presence(payload: bytes) -> tuple[str, bytes]:
-    """Read the payload of a `PRESENCE` record: user, frame."""
-    user, _, frame = payload.partition(b"\0")
-    return user.decode(), frame
+    """Read the payload of a `PRESENCE` record: user, frame. Raises `CodecError`."""
+    user, nul, frame = payload.partition(b"\0")
+    try:
+        if nul:
+            return user.decode(), frame
+    except UnicodeDecodeError:
+        pass
+    raise CodecError("a presence record without its user")

@@ -6,7 +6,7 @@ those that it does not know, and takes a missing one for absent. What is made fo
 in `chatcore.delivery`: as immutable as a frozen dataclass, and made in 0.26 instead of 1.11 microseconds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -54,6 +54,7 @@ Event = SendEvent | AckEvent
 
 _SEND: Final = 0
 _ACK: Final = 1
+_NONE: Final = type(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +86,33 @@ def decode_entry(raw: bytes) -> Entry:
     """Read an entry of a partition's stream. Raises `CodecError`."""
     try:
         gateway, accepted_ms, items = orjson.loads(raw)[:3]
-        return Entry(gateway, accepted_ms, tuple([_event(gateway, item) for item in items]))
-    except (ValueError, TypeError, IndexError, KeyError) as error:
+        if type(gateway) is not str or type(accepted_ms) is not int or type(items) is not list:
+            raise CodecError("not an entry of events: a field of another type")
+        name = GatewayId(gateway)
+        return Entry(name, accepted_ms, tuple([_event(name, item) for item in items]))
+    except (ValueError, TypeError, KeyError) as error:
         raise CodecError(f"not an entry of events: {error}") from error
 
 
 def _event(gateway: GatewayId, item: Any) -> Event:
+    """Make an event. Whoever reads it trusts it: one of another shape would stop a worker in mid-batch.
+
+    Written out, since it runs for every event: a table of types costs three times as much.
+    """
     kind, connection, user, device, peer, first, second, ref = item[:8]
     origin = Origin(gateway, connection, user, device)
+    event: Event | None = None
     if kind == _SEND:
-        return SendEvent(origin, peer, first, second, ref)
-    if kind == _ACK:
-        return AckEvent(origin, peer, first, second, ref)
-    raise CodecError(f"no such event: {kind!r}")
+        event = SendEvent(origin, peer, first, second, ref)
+        good = type(first) is str and type(second) is str
+    elif kind == _ACK:
+        event = AckEvent(origin, peer, first, second, ref)
+        good = type(first) is int and type(second) is int
+    if event is None or not good or type(connection) is not int or not (ref is None or type(ref) is str):
+        raise CodecError("no such event, or a field of another type")
+    if type(user) is not str or type(device) is not str or type(peer) is not str:
+        raise CodecError("an event without its users")
+    return event
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +164,30 @@ class ConversationsRequest:
 
 Request = SyncRequest | HistoryRequest | ConversationsRequest
 
-_REQUESTS: Final[tuple[type[Any], ...]] = (SyncRequest, HistoryRequest, ConversationsRequest)
+_TEXT: Final = (str,)
+_NUMBER: Final = (int,)
+_MAYBE_TEXT: Final = (str, _NONE)
+_MAYBE_NUMBER: Final = (int, _NONE)
+Shape = tuple[tuple[type[Any], ...], ...]
+"""The types that each field of a record may have."""
+Kinds = Mapping[type[Any], Shape]
+"""The records of a stream, in the order of their numbers there: a new one goes to the end."""
+
+_REQUESTS: Final[Kinds] = {
+    SyncRequest: (_TEXT, _NUMBER, _TEXT, _TEXT, _NUMBER, (bool,), _TEXT, _TEXT, _NUMBER),
+    HistoryRequest: (_TEXT, _NUMBER, _TEXT, _MAYBE_TEXT, _TEXT, _MAYBE_NUMBER, _MAYBE_NUMBER, _NUMBER),
+    ConversationsRequest: (_TEXT, _NUMBER, _TEXT, _TEXT, _MAYBE_TEXT, _NUMBER, _MAYBE_TEXT),
+}
 
 
 def encode_requests(requests: Iterable[Request]) -> bytes:
     """Write an entry of `chat:sync`."""
-    return orjson.dumps([(_REQUESTS.index(type(request)), *_values(request)) for request in requests])
+    return _encoded(_REQUESTS, requests)
 
 
 def decode_requests(raw: bytes) -> list[Request]:
     """Read an entry of `chat:sync`. Raises `CodecError`."""
-    return [_made(_REQUESTS, item) for item in _items(raw)]
+    return _decoded(_REQUESTS, raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,36 +241,61 @@ class TypingSeen:
 
 PresenceEvent = Connected | Disconnected | Heartbeats | Subscribed | Unsubscribed | TypingSeen
 
-_PRESENCE: Final[tuple[type[Any], ...]] = (Connected, Disconnected, Heartbeats, Subscribed, Unsubscribed, TypingSeen)
+_PRESENCE: Final[Kinds] = {
+    Connected: (_TEXT, _TEXT),
+    Disconnected: (_TEXT, _TEXT),
+    Heartbeats: ((list,),),
+    Subscribed: (_TEXT, _TEXT, _NUMBER, _MAYBE_TEXT),
+    Unsubscribed: (_TEXT, _TEXT),
+    TypingSeen: (_TEXT, _TEXT),
+}
 
 
 def encode_presence(events: Iterable[PresenceEvent]) -> bytes:
     """Write an entry of `chat:presence`."""
-    return orjson.dumps([(_PRESENCE.index(type(event)), *_values(event)) for event in events])
+    return _encoded(_PRESENCE, events)
 
 
 def decode_presence(raw: bytes) -> list[PresenceEvent]:
     """Read an entry of `chat:presence`. Raises `CodecError`."""
-    return [_made(_PRESENCE, item) for item in _items(raw)]
+    events: list[PresenceEvent] = _decoded(_PRESENCE, raw)
+    for event in events:
+        if isinstance(event, Heartbeats):
+            _check_pairs(event.members)
+    return events
+
+
+def _check_pairs(members: list[Any]) -> None:
+    for pair in members:
+        if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str or type(pair[1]) is not str:
+            raise CodecError("not a heartbeat: no pair of user and member")
+
+
+def _encoded(kinds: Kinds, records: Iterable[Any]) -> bytes:
+    numbers = {kind: number for number, kind in enumerate(kinds)}
+    return orjson.dumps([(numbers[type(record)], *_values(record)) for record in records])
 
 
 def _values(record: Any) -> tuple[Any, ...]:
     return tuple([getattr(record, name) for name in record.__slots__])
 
 
-def _items(raw: bytes) -> list[Any]:
+def _decoded(kinds: Kinds, raw: bytes) -> list[Any]:
     try:
         items = orjson.loads(raw)
     except ValueError as error:
         raise CodecError(f"not an entry: {error}") from error
     if not isinstance(items, list):
         raise CodecError("not an entry: no array")
-    return items
+    shapes = tuple(kinds.items())
+    return [_made(shapes, item) for item in items]
 
 
-def _made(kinds: tuple[type[Any], ...], item: Any) -> Any:
-    try:
-        kind = kinds[item[0]]
-        return kind(*item[1 : 1 + len(kind.__slots__)])
-    except (TypeError, IndexError, KeyError) as error:
-        raise CodecError(f"not one of {[kind.__name__ for kind in kinds]}: {error}") from error
+def _made(shapes: Sequence[tuple[type[Any], Shape]], item: Any) -> Any:
+    if type(item) is not list or not item or type(item[0]) is not int or not 0 <= item[0] < len(shapes):
+        raise CodecError("no such record")
+    kind, shape = shapes[item[0]]
+    values = item[1 : 1 + len(shape)]
+    if len(values) < len(shape) or any(type(value) not in types for value, types in zip(values, shape, strict=True)):
+        raise CodecError(f"not a {kind.__name__}: a field is missing or of another type")
+    return kind(*values)
