@@ -6,6 +6,7 @@ from chatclient.events import Event, Message
 from chatclient.session import Session, Snapshot
 from chatclient.session import effects as e
 from chatclient.session import inputs as i
+from chatclient.session.limits import UNTAKEN_MAX
 
 Frame = dict[str, Any]
 
@@ -49,8 +50,10 @@ def refusal(ref: str, code: str = "overloaded", retry_after_ms: int | None = Non
 class Play:
     """A session and its clock. Every step returns the effects; `until` moves the clock through all ticks."""
 
-    def __init__(self, snapshot: Snapshot | None = None, *, renewable: bool = False) -> None:
-        self.session = Session(snapshot or Snapshot(), renewable=renewable)
+    def __init__(
+        self, snapshot: Snapshot | None = None, *, renewable: bool = False, untaken_max: int = UNTAKEN_MAX
+    ) -> None:
+        self.session = Session(snapshot or Snapshot(), renewable=renewable, untaken_max=untaken_max)
         self.now = 100.0
 
     def do(self, event: i.Input) -> list[e.Effect]:

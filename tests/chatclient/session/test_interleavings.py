@@ -25,6 +25,8 @@ END_S = 120
 class Device(RuleBasedStateMachine):
     """One device of alice's; frames of both ways wait until a rule lets one arrive."""
 
+    untaken_max = 20_000
+
     def __init__(self) -> None:
         super().__init__()
         self.server = ModelServer()
@@ -41,7 +43,7 @@ class Device(RuleBasedStateMachine):
         self.begin()
 
     def begin(self) -> None:
-        self.session = Session(self.state.load())
+        self.session = Session(self.state.load(), untaken_max=self.untaken_max)
         self.seen.clear()
         self.queue.clear()
         self.feed(i.Started())
@@ -246,5 +248,13 @@ class Device(RuleBasedStateMachine):
         assert sorted(sends) == sorted(f"c{n + 1}" for n in range(self.sends))
 
 
+class CrampedDevice(Device):
+    """The same with room for two messages that the application has not taken: the rest is left to history."""
+
+    untaken_max = 2
+
+
 TestDevice = Device.TestCase
 TestDevice.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+TestCrampedDevice = CrampedDevice.TestCase
+TestCrampedDevice.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)

@@ -34,7 +34,7 @@ class Chat:
 
     Iterate over it for events, in one task. A message counts as held, and is acknowledged, when the
     iteration hands it out; so an application that does not iterate acknowledges nothing, and once
-    its queue is full, it reads nothing more either.
+    its queue is full, it reads nothing more either, unless it awaits an answer.
     """
 
     def __init__(self, engine: Engine, state: State) -> None:

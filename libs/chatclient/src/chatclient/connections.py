@@ -156,7 +156,7 @@ class Connections:
                 self._drained.set()
                 await self._written.wait()
         except ConnectionError:
-            return  # the reader's side knows the close code
+            await asyncio.Event().wait()  # ending first would hide the close code, which the reader is about to find
 
     async def _renew(self, token: str) -> None:
         """Put a newer token in force before the old one expires, as long as the connection lasts."""

@@ -72,14 +72,16 @@ class Engine:
         """Submit a message and wait for its `sent`; being cancelled, leave it in the outbox."""
         answer = self._answers.expect_sent(message.to, message.id)
         self.feed(message)
-        return await asyncio.shield(answer)  # another task may wait for the same message
+        with self.events.awaited():
+            return await asyncio.shield(answer)  # another task may wait for the same message
 
     async def ask(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Make a request and wait for its answer; being cancelled, withdraw it."""
         ref, answer = self._answers.expect_answer()
         try:
             self.feed(i.Asked(ref, frame))
-            return await answer
+            with self.events.awaited():
+                return await answer
         finally:
             self._answers.forget(ref)
             self.feed(i.Dropped(ref))

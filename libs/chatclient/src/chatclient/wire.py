@@ -72,7 +72,9 @@ class Wire:
                 take(_parse(message.data))
             case WSMsgType.PING:
                 heard()
-                await self._socket.pong(message.data)
+                # A ping may be read after the connection broke: the next read tells how it ended.
+                with suppress(ConnectionError):
+                    await self._socket.pong(message.data)
             case WSMsgType.PONG | WSMsgType.BINARY:
                 heard()
             case _:

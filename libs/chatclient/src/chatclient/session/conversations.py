@@ -9,7 +9,7 @@ from typing import Any
 from chatclient.events import Marks, Message, Receipt, read_message
 from chatclient.session.acks import Acks
 from chatclient.session.effects import Effect, Keep, Tell, Write
-from chatclient.session.limits import HOLE_PAGE, HOLE_S
+from chatclient.session.limits import HOLE_PAGE, HOLE_S, UNTAKEN_MAX
 from chatclient.session.peer_log import PeerLog
 from chatclient.session.records import PeerRecord
 
@@ -17,10 +17,14 @@ from chatclient.session.records import PeerRecord
 class Conversations:
     """The logs by peer. Until the first sync finished, a peer's starting point may be unknown."""
 
-    def __init__(self, records: tuple[PeerRecord, ...]) -> None:
+    def __init__(self, records: tuple[PeerRecord, ...], *, untaken_max: int = UNTAKEN_MAX) -> None:
         self._logs = {record.peer: PeerLog(record, known=True) for record in records}
         self._holes: dict[str, float] = {}
         self._asked: set[str] = set()
+        self._cramped: set[str] = set()
+        self._said: dict[str, tuple[int, int]] = {}
+        self._untaken = 0
+        self._untaken_max = untaken_max
         self.acks = Acks()
         self.synced = False
         self.user = ""
@@ -40,11 +44,14 @@ class Conversations:
         self.synced = False
         self._holes.clear()
         self._asked.clear()
+        self._cramped.clear()
+        self._said.clear()
         self.acks.reset()
 
     def forget(self) -> None:
         """The database was restored: nothing known of it holds any more."""
         self._logs.clear()
+        self._untaken = 0
         self.disconnect()
 
     def sync(self, frame: dict[str, Any], own: Container[tuple[str, str]], now: float) -> list[Effect]:
@@ -96,7 +103,10 @@ class Conversations:
         """The application took a message: it is safely held."""
         log = self._log(peer)
         cursor = log.cursor
-        log.take(seq)
+        self._untaken -= log.take(seq)
+        if self._cramped and 2 * self._untaken <= self._untaken_max:
+            self._holes |= dict.fromkeys(self._cramped, now)
+            self._cramped.clear()
         if log.cursor == cursor:
             return []
         self.acks.incoming(peer, now)
@@ -111,6 +121,9 @@ class Conversations:
         out = []
         for peer in [peer for peer, due in self._holes.items() if due <= now]:
             del self._holes[peer]
+            if self._untaken + HOLE_PAGE * len(self._asked) >= self._untaken_max:
+                self._cramped.add(peer)  # until the application takes: there is no room for what it would bring
+                continue
             log = self._logs[peer]
             if log.has_hole:
                 self._asked.add(peer)
@@ -146,7 +159,8 @@ class Conversations:
     def _place(self, peer: str, seq: int, message: Message | None, now: float) -> list[Effect]:
         log = self._log(peer)
         before = (log.record(), log.marks())
-        return self._rose(log, before, log.place(seq, message), now)
+        full = message is not None and self._untaken >= self._untaken_max
+        return self._rose(log, before, log.pass_over(seq) if full else log.place(seq, message), now)
 
     def _rose(self, log: PeerLog, before: tuple[PeerRecord, Marks], given: list[Message], now: float) -> list[Effect]:
         """Turn what changed in a log into effects: what to keep first, then what to tell."""
@@ -154,6 +168,7 @@ class Conversations:
         record, marks = log.record(), log.marks()
         if record.cursor > before[0].cursor:
             self.acks.own(log.peer, now)
+        self._untaken += len(given)
         out += [Tell(message) for message in given]
         out += [Tell(receipt) for receipt in self._receipts(log.peer, before[1], marks)]
         self._mind_hole(log, now)
@@ -176,7 +191,7 @@ class Conversations:
         return out
 
     def _mind_hole(self, log: PeerLog, now: float) -> None:
-        if log.peer in self._asked:
+        if log.peer in self._asked or log.peer in self._cramped:
             return
         if self.synced and log.has_hole:
             self._holes.setdefault(log.peer, now + HOLE_S)
@@ -186,6 +201,7 @@ class Conversations:
     def _finish(self, now: float) -> list[Effect]:
         out: list[Effect] = []
         self.synced = True
+        self._said.clear()  # whatever was said and is not confirmed may be lost
         for log in self._logs.values():
             before = (log.record(), log.marks())
             log.begin(0)
@@ -194,11 +210,16 @@ class Conversations:
         return out
 
     def _acks(self, log: PeerLog) -> list[Effect]:
-        """Acknowledge what no frame of the server has confirmed (rule 5)."""
+        """Acknowledge what the server has neither confirmed (rule 5) nor been told since the last sync."""
+        if not log.known:
+            return []
         out: list[Effect] = []
-        reads = log.readable > log.confirmed_read
-        if log.known and log.cursor > log.confirmed_cursor and not (reads and log.readable == log.cursor):
-            out.append(Write({"type": "delivery_ack", "peer": log.peer, "seq": log.cursor}))
-        if log.known and reads:
-            out.append(Write({"type": "read_ack", "peer": log.peer, "seq": log.readable}))
+        cursor, readable = log.cursor, log.readable
+        said_cursor, said_read = self._said.get(log.peer, (0, 0))
+        reads = readable > max(log.confirmed_read, said_read)
+        if cursor > max(log.confirmed_cursor, said_cursor) and not (reads and readable == cursor):
+            out.append(Write({"type": "delivery_ack", "peer": log.peer, "seq": cursor}))
+        if reads:
+            out.append(Write({"type": "read_ack", "peer": log.peer, "seq": readable}))
+        self._said[log.peer] = (cursor, readable)
         return out

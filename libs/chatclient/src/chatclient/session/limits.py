@@ -25,6 +25,9 @@ HOLE_PAGE = 200
 """Messages asked for at once to close a hole: the protocol's largest page."""
 HELD_MAX = 1_000
 """Messages held back ahead of a hole, per peer. When full the highest goes: history has it."""
+UNTAKEN_MAX = 20_000
+"""Messages told to the application and not yet taken: above the shell's own bound, which stops the reading.
+When full the next ones are left to history, unacknowledged, and asked for as the application takes."""
 OUTBOX_MAX = 10_000
 """Messages without an answer. When full a send raises `OutboxFull`."""
 REQUESTS_MAX = 1_000

@@ -3,8 +3,9 @@
 Owns rule 3 of PROTOCOL section 6 for sends. Never forgets one without an answer.
 """
 
-from collections.abc import Iterator
+from collections import OrderedDict
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from chatclient.session.limits import ANSWER_S, ServerLimits
@@ -13,29 +14,35 @@ from chatclient.session.records import OutboxAdded
 ROUNDING = 1e-6
 """Sends: how far below a whole one the tokens may be, since a wait for the rest could be too short to move a clock."""
 
+Key = tuple[str, str]
+"""The peer, and the message's id."""
+
 
 @dataclass(slots=True)
 class Entry:
-    """A message without an answer; `again_at` is None until it was sent on this connection."""
+    """A message without an answer; `again_at` matters once it was sent on this connection."""
 
     message: OutboxAdded
-    again_at: float | None = None
-    refused: bool = False
+    again_at: float = inf
 
 
 class Outbox:
     """All sends without an answer, in the order of sending.
 
-    Open means that a connection is there. `pump` is the only way out.
+    Open means that a connection is there. `pump` is the only way out. What was sent on this connection is in
+    flight, the rest waits: so an answer costs the same however many messages there are.
     """
 
     def __init__(self, messages: tuple[OutboxAdded, ...]) -> None:
-        self._entries = {(m.to, m.id): Entry(m) for m in messages}
+        self._entries: dict[Key, Entry] = {(m.to, m.id): Entry(m) for m in messages}
+        self._waiting: OrderedDict[Key, Entry] = OrderedDict(self._entries)
+        self._flight: dict[Key, Entry] = {}
+        self._refused: set[Key] = set()
         self._limits = ServerLimits()
         self._open = False
         self._tokens = 0.0
         self._filled_at = 0.0
-        self._in_flight = 0
+        self._retry_at = inf
         self._due: float | None = None
 
     def __len__(self) -> int:
@@ -55,17 +62,19 @@ class Outbox:
 
     def add(self, message: OutboxAdded, now: float) -> None:
         """Take a message in, behind all others."""
-        self._entries.setdefault((message.to, message.id), Entry(message))
+        key = (message.to, message.id)
+        if key not in self._entries:
+            self._entries[key] = self._waiting[key] = Entry(message)
         self._due = now
 
     def open(self, limits: ServerLimits, now: float) -> None:
         """A connection said welcome: everything is sent again, in order."""
         self._limits, self._open = limits, True
         self._tokens, self._filled_at = limits.sends_burst, now
-        self._in_flight, self._due = 0, now
-        for entry in self._entries.values():
-            # A refusal's own time was meant for the connection that is gone; its order holds on.
-            entry.again_at = None
+        self._retry_at, self._due = inf, now
+        # A refusal's own time was meant for the connection that is gone; its order holds on.
+        self._waiting = OrderedDict(self._entries)
+        self._flight.clear()
 
     def close(self) -> None:
         """The connection is gone."""
@@ -73,11 +82,15 @@ class Outbox:
 
     def settle(self, to: str, ref: str, now: float) -> OutboxAdded | None:
         """Take an answered message out; None if it had been answered before."""
-        entry = self._entries.pop((to, ref), None)
+        key = (to, ref)
+        entry = self._entries.pop(key, None)
         if entry is None:
             return None
-        if entry.again_at is not None:
-            self._in_flight -= 1
+        self._waiting.pop(key, None)
+        self._flight.pop(key, None)
+        if key in self._refused:
+            self._refused.remove(key)
+            self._retry_at = now  # what it held back may be overdue
         self._due = now
         return entry.message
 
@@ -87,47 +100,70 @@ class Outbox:
 
     def postpone(self, to: str, ref: str, again_at: float) -> None:
         """A refusal that is not final: later sends to that peer wait until it is answered."""
-        entry = self._entries[(to, ref)]
-        if entry.again_at is None:
-            self._in_flight += 1
-        entry.again_at, entry.refused = again_at, True
-        self._due = again_at if self._due is None else min(self._due, again_at)
+        key = (to, ref)
+        if key not in self._flight:
+            return  # not sent on this connection: it waits for its turn anyway
+        self._flight[key].again_at = again_at
+        self._refused.add(key)
+        self._retry_at = min(self._retry_at, again_at)
+        self._wake(again_at)
 
     def pump(self, now: float) -> list[dict[str, Any]]:
         """Take the frames that may be sent now, within the server's limits."""
         if not self._open or self._due is None or now < self._due:
             return []
         self._refill(now)
-        out, self._due = [], None
-        for entry in self._sendable(now):
-            if self._tokens < 1 - ROUNDING:
-                self._wake(now + (1 - self._tokens) / self._limits.sends_per_s)
-                break
-            out.append(self._send(entry, now))
+        self._due = None
+        out = self._again(now) if self._retry_at <= now else []
+        out += self._first(now)
+        if now < self._retry_at < inf:
+            self._wake(self._retry_at)
         return out
 
-    def _sendable(self, now: float) -> Iterator[Entry]:
+    def _again(self, now: float) -> list[dict[str, Any]]:
+        """Repeat what had no answer for too long, and what was refused, when its time has come."""
+        out: list[dict[str, Any]] = []
         held: set[str] = set()
-        for entry in self._entries.values():
-            to = entry.message.to
-            if to not in held:
-                if self._may_go(entry, now):
-                    yield entry
-                elif entry.again_at is not None:
-                    self._wake(entry.again_at)
-            if entry.refused:
-                held.add(to)
+        self._retry_at = inf
+        for key, entry in self._flight.items():
+            if key[0] in held:
+                continue
+            if entry.again_at <= now and self._may_send(now):
+                out.append(self._send(entry, now))
+            self._retry_at = min(self._retry_at, entry.again_at)
+            if key in self._refused:
+                held.add(key[0])
+        return out
 
-    def _may_go(self, entry: Entry, now: float) -> bool:
-        if entry.again_at is None:
-            return self._in_flight < self._limits.max_in_flight  # an answer wakes the rest
-        return entry.again_at <= now
+    def _first(self, now: float) -> list[dict[str, Any]]:
+        """Send what was not sent on this connection yet, in order, as far as the window goes."""
+        out: list[dict[str, Any]] = []
+        went: list[Key] = []
+        room = self._limits.max_in_flight - len(self._flight)  # an answer wakes the rest
+        held = {key[0] for key in self._refused if key in self._flight}
+        for key, entry in self._waiting.items():
+            if len(went) >= room or not (key[0] in held or self._may_send(now)):
+                break
+            if key[0] in held:
+                continue
+            out.append(self._send(entry, now))
+            went.append(key)
+            if key in self._refused:
+                held.add(key[0])
+        for key in went:
+            self._flight[key] = self._waiting.pop(key)
+        return out
+
+    def _may_send(self, now: float) -> bool:
+        if self._tokens >= 1 - ROUNDING:
+            return True
+        self._wake(now + (1 - self._tokens) / self._limits.sends_per_s)
+        return False
 
     def _send(self, entry: Entry, now: float) -> dict[str, Any]:
         self._tokens -= 1
-        self._in_flight += entry.again_at is None
         entry.again_at = now + ANSWER_S
-        self._wake(entry.again_at)
+        self._retry_at = min(self._retry_at, entry.again_at)
         message = entry.message
         return {"type": "send", "id": message.id, "to": message.to, "body": message.body}
 

@@ -61,6 +61,11 @@ class PeerLog:
             del self._held[max(self._held)]
         return given
 
+    def pass_over(self, seq: int) -> list[Message]:
+        """Know of an entry without holding it: there is no room, and history has it."""
+        self.last = max(self.last, seq)
+        return []
+
     def advance(self) -> list[Message]:
         """Give what is contiguous; nothing as long as the starting point is unknown."""
         out: list[Message] = []
@@ -72,10 +77,12 @@ class PeerLog:
                 out.append(message)
         return out
 
-    def take(self, seq: int) -> None:
-        """The application took everything up to `seq`."""
+    def take(self, seq: int) -> int:
+        """The application took everything up to `seq`; return how many messages that were."""
+        before = len(self._untaken)
         while self._untaken and self._untaken[0] <= seq:
             self._untaken.popleft()
+        return before - len(self._untaken)
 
     def begin(self, cursor: int) -> None:
         """Fix the starting point of a conversation that this device did not know."""
@@ -84,12 +91,14 @@ class PeerLog:
         self.known = True
         self.given = max(self.given, cursor)
         self.last = max(self.last, self.given)
+        # What the user had read was there; a larger number would make messages read that nobody saw.
+        self.read = min(self.read, self.last)
         self._held = {seq: message for seq, message in self._held.items() if seq > self.given}
 
     def name(self, item: dict[str, Any]) -> None:
         """Take over a conversation as a sync names it."""
-        self.begin(item["cursor"])
         self.last = max(self.last, item["last"])
+        self.begin(item["cursor"])
         self.confirmed_cursor = max(self.confirmed_cursor, item["cursor"])
         self.own_read(item["read"])
         self.peer_marks(delivered=item["peer_delivered"], read=item["peer_read"])

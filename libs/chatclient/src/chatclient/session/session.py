@@ -10,7 +10,7 @@ from chatclient.events import Connected, Disconnected, EpochChanged, Event, Mark
 from chatclient.session import inputs as i
 from chatclient.session.conversations import Conversations
 from chatclient.session.effects import Answer, Dial, Effect, End, HangUp, Keep, Reject, Settle, Tell, Write
-from chatclient.session.limits import ServerLimits, read_limits
+from chatclient.session.limits import UNTAKEN_MAX, ServerLimits, read_limits
 from chatclient.session.link import Link, Phase
 from chatclient.session.outbox import Outbox
 from chatclient.session.records import Forgotten, OutboxAdded, OutboxRemoved, Snapshot, SyncRecord
@@ -28,10 +28,10 @@ class Session:
     is wanted at the latest.
     """
 
-    def __init__(self, snapshot: Snapshot, *, renewable: bool = False) -> None:
+    def __init__(self, snapshot: Snapshot, *, renewable: bool = False, untaken_max: int = UNTAKEN_MAX) -> None:
         self.limits = ServerLimits()
         self._link = Link(renewable=renewable)
-        self._conversations = Conversations(snapshot.peers)
+        self._conversations = Conversations(snapshot.peers, untaken_max=untaken_max)
         self._outbox = Outbox(snapshot.outbox)
         self._requests = Requests()
         self._sync = snapshot.sync
