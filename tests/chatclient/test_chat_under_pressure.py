@@ -1,4 +1,4 @@
-"""What the shell owes when the application, or the socket, is slow: it waits, and it never locks itself up."""
+"""What the shell owes when the application, the socket or a gateway has much to do: it never locks itself up."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -74,3 +74,16 @@ async def test_a_ping_read_after_the_connection_broke_is_a_lost_connection_and_n
         assert wire.close_code is None
         await wire.close()
     assert heard == [True]
+
+
+async def test_devices_that_know_the_same_gateways_spread_over_them() -> None:
+    model = ModelServer()
+    async with serving(model) as one, serving(model) as two, asyncio.timeout(DEADLINE_S):
+        urls = [one.url, two.url]
+        for number in range(100):  # all on one side: once in 2 ** 99 runs
+            async with connect(urls, "alice", device=f"d{number}") as chat:
+                await chat.synced()
+            if one.handshakes and two.handshakes:
+                break
+    assert one.handshakes
+    assert two.handshakes

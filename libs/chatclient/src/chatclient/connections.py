@@ -14,7 +14,7 @@ from chatclient.errors import ProtocolBroken
 from chatclient.event_queue import EventQueue
 from chatclient.session import inputs as i
 from chatclient.tokens import RENEW_PAUSE_S, RENEW_TIMEOUT_S, TokenSource, obtain, renew_in_s
-from chatclient.wire import Address, HandshakeRefused, Wire, luck, open_wire
+from chatclient.wire import Address, HandshakeRefused, Wire, luck, open_wire, shuffled
 
 WRITES_MAX = 5_000
 """Frames waiting for the socket: more than all windows of the protocol together. A socket that takes none of
@@ -37,7 +37,8 @@ class Connections:
         events: EventQueue,
         feed: Callable[[i.Input], None],
     ) -> None:
-        self._urls = deque(urls)
+        # Each device in an order of its own: the first gateway named must not get them all.
+        self._urls = deque(shuffled(urls))
         self._token = token
         self._device = device
         self._events = events

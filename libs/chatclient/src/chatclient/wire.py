@@ -4,7 +4,7 @@ Translates between frames and bytes. Never decides whether or when to come back.
 """
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -124,6 +124,11 @@ async def open_wire(address: Address, token: str) -> Wire:
 def luck() -> float:
     """Draw the jitter of a way back."""
     return random.random()  # noqa: S311 - spreads reconnections, keeps no secret
+
+
+def shuffled(urls: Sequence[str]) -> list[str]:
+    """Put gateways into a random order."""
+    return random.sample(urls, len(urls))
 
 
 def _parse(text: str) -> dict[str, Any]:
