@@ -41,7 +41,17 @@ class Stack:
         """Start one; returns when it is ready."""
         counts = (f"--gateways={gateways}", f"--workers={workers}", f"--presence={presence}", f"--database={database}")
         settings = [f"--set={name}={value}" for name, value in (environment or {}).items()]
-        await asyncio.to_thread(_run, "up", "--detach", "--fresh", f"--dir={folder}", "--port=0", *counts, *settings)
+        await asyncio.to_thread(
+            _run,
+            "up",
+            "--detach",
+            "--fresh",
+            f"--dir={folder}",
+            "--port=0",
+            f"--owner={os.getpid()}",
+            *counts,
+            *settings,
+        )
         return cls(folder)
 
     async def stop(self) -> None:

@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from chatctl.stack import stack_file, strays
+from chatctl.stack.supervisor import is_locked
 
 from tests.harness.stack import Stack
 
@@ -59,6 +60,30 @@ async def test_a_killed_supervisor_leaves_nobody_behind_and_loses_no_data(make_s
     assert again.returncode == 0, again.stderr
     assert await stored(stack) == rows > 0
     assert stack.file.jwt == before.jwt, "tokens from before still serve"
+
+
+@pytest.fixture
+def owner() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        yield process
+        process.kill()
+
+
+async def test_a_stack_ends_with_its_owner(
+    tmp_path_factory: pytest.TempPathFactory, owner: subprocess.Popen[bytes]
+) -> None:
+    folder = tmp_path_factory.mktemp("owned")
+    counts = ("--gateways=1", "--workers=1")
+    try:
+        done = await asyncio.to_thread(
+            chatctl, "up", "--detach", "--port=0", f"--dir={folder}", f"--owner={owner.pid}", *counts
+        )
+        assert done.returncode == 0, done.stderr
+        owner.kill()
+        await until(lambda: not is_locked(folder))
+        assert strays.find(folder) == []
+    finally:
+        await asyncio.to_thread(chatctl, "down", f"--dir={folder}")
 
 
 async def test_down_ends_all_and_says_so_in_the_description(make_stack: MakeStack) -> None:

@@ -38,6 +38,7 @@ def up(
     fresh: Annotated[bool, Parameter(negative="")] = False,
     database: FlavourName = "mariadb",
     set: tuple[str, ...] = (),  # noqa: A002 - the option's name
+    owner: int | None = None,
 ) -> None:
     """Start the stack, wait until it is ready, and keep it running until Ctrl-C.
 
@@ -49,6 +50,7 @@ def up(
     fresh: Begin with empty data.
     database: `mysql` fetches a real MySQL, on Debian; the default is the machine's MariaDB.
     set: Settings for all services, as NAME=value.
+    owner: Stop when the process with this id ends, however it ends.
     """
     folder = dir.resolve()
     environment = dict(pair.partition("=")[::2] for pair in set)
@@ -61,6 +63,7 @@ def up(
         fresh=fresh,
         database=database,
         environment=environment,
+        owner=owner,
     )
     if is_locked(folder) and not fresh and (running := stack_file.read(folder)) and running.is_up():
         print("The stack was up already; its options are as they were.")
@@ -121,5 +124,7 @@ def _arguments(options: Options) -> list[str]:
     """Return the options of a supervisor in the foreground that does the same."""
     counts = {"gateways": options.gateways, "workers": options.workers, "presence": options.presence}
     named = {**counts, "port": options.port, "dir": options.folder, "database": options.database}
-    settings = [f"--set={name}={value}" for name, value in options.environment.items()]
-    return [*(f"--{name}={value}" for name, value in named.items()), *settings, *(["--fresh"] if options.fresh else [])]
+    arguments = [f"--{name}={value}" for name, value in named.items()]
+    arguments += [f"--set={name}={value}" for name, value in options.environment.items()]
+    arguments += ["--fresh"] if options.fresh else []
+    return arguments if options.owner is None else [*arguments, f"--owner={options.owner}"]

@@ -51,6 +51,8 @@ class Options:
     database: FlavourName = "mariadb"
     environment: dict[str, str] = field(default_factory=dict)
     """Set for every service, on top of what the stack sets."""
+    owner: int | None = None
+    """The process at whose end the stack stops; None for one that stops when told."""
 
 
 class Supervisor:
@@ -74,6 +76,7 @@ class Supervisor:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, self._stop.set)
+            self._watch_owner(loop)
             (folder / "supervisor.pid").write_text(str(os.getpid()), encoding="ascii")
             tidy = asyncio.create_task(logs.keep_bounded(folder), name="logs")
             try:
@@ -83,6 +86,21 @@ class Supervisor:
                 await self._stop_all()
         finally:
             os.close(lock)
+
+    def _watch_owner(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._options.owner is None:
+            return
+        try:
+            handle = os.pidfd_open(self._options.owner)  # readable once the process has ended (pidfd_open(2))
+        except ProcessLookupError:
+            self._stop.set()
+            return
+        loop.add_reader(handle, self._owner_ended, loop, handle)
+
+    def _owner_ended(self, loop: asyncio.AbstractEventLoop, handle: int) -> None:
+        loop.remove_reader(handle)
+        os.close(handle)
+        self._stop.set()
 
     def _prepare(self) -> None:
         folder, options = self._options.folder, self._options
