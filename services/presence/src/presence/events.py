@@ -164,7 +164,7 @@ class PresenceStream:
         self._metrics.lag.set(lag_ms / 1000)
 
     async def _handle(self, entries: Sequence[Entry], *, fresh: bool) -> None:
-        """Handle and settle entries. What is not fresh, but left by a replica, tells nothing of how far the group is."""
+        """Handle and settle entries. What a replica left, and is not fresh, tells nothing of how far the group is."""
         began = monotonic()
         now = await self._devices.now()
         if fresh:
