@@ -142,7 +142,7 @@ def parse(raw: bytes) -> ClientFrame:
     try:
         frame = _ADAPTER.validate_json(raw)
     except ValidationError as error:
-        raise _refusal(raw, error) from None
+        frame = _without_nulls(_read_object(raw), error)
     # Each key needs a colon: as many colons as fields leave no room for a key that came twice. Only a body, an id
     # or a token with a colon in it, or a field that came twice, pays for the parser that looks.
     if raw.count(b":") != len(frame.model_fields_set):
@@ -152,6 +152,17 @@ def parse(raw: bytes) -> ClientFrame:
     elif isinstance(frame, History) and frame.before is not None and frame.after is not None:
         raise ProtocolError(Code.INVALID_FRAME, "`before` and `after` exclude each other", ref=frame.ref)
     return frame
+
+
+def _without_nulls(value: dict[str, Any], error: ValidationError) -> ClientFrame:
+    """Try again without the fields that are null, since those are absent, known or not. Raises `ProtocolError`."""
+    present = {name: given for name, given in value.items() if given is not None}
+    if len(present) == len(value):
+        raise _refusal(value, error) from None
+    try:
+        return _ADAPTER.validate_python(present)
+    except ValidationError as another:
+        raise _refusal(value, another) from None
 
 
 def _check_body(frame: Send) -> None:
@@ -179,9 +190,9 @@ def _check_utf8(raw: bytes) -> None:
 
 
 def _lenient_ref(raw: bytes) -> str | None:
-    """Find the `ref` where only the strict parser found fault: a key that came twice, a lone surrogate, a NaN."""
+    """Find the `ref` where only the strict parser found fault: a key that came twice, a lone surrogate, a raw tab."""
     try:
-        value = json.loads(raw)
+        value = json.loads(raw, strict=False)
     except (ValueError, RecursionError):
         return None
     return _ref_of(value) if isinstance(value, dict) else None
@@ -195,8 +206,7 @@ def _ref_of(value: dict[str, Any]) -> str | None:
     return None
 
 
-def _refusal(raw: bytes, error: ValidationError) -> ProtocolError:
-    value = _read_object(raw)
+def _refusal(value: dict[str, Any], error: ValidationError) -> ProtocolError:
     ref = _ref_of(value)
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == _UNKNOWN and isinstance(value.get("type"), str):

@@ -5,26 +5,19 @@ make an orchestrator kill every process that waits for it. `/readyz` names what 
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from chatcore.errors import ConfigurationError
 from chatcore.logs import get_logger
 
 log = get_logger(__name__)
 
 
-class Readiness(Protocol):
-    """Says what a service still lacks."""
-
-    def __call__(self) -> str | None:
-        """Give the reason why the service is not ready, or None when it is."""
-
-
 class HealthServer:
-    """Serves `/healthz`, `/readyz` and `/metrics`."""
+    """Serves `/healthz`, `/readyz` and `/metrics`. `readiness` gives what is missing, or None when nothing is."""
 
     def __init__(
         self, *, host: str, port: int, registry: CollectorRegistry, readiness: Callable[[], str | None]
@@ -35,14 +28,17 @@ class HealthServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen; gives the port. Raises `OSError` when it is taken."""
+        """Listen; gives the port. Raises `ConfigurationError` when it cannot be had."""
         app = web.Application()
         app.router.add_get("/healthz", self._live)
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {self._host}:{self._port}: {error}") from error
         port: int = self._runner.addresses[0][1]
         log.info("health_listening", host=self._host, port=port)
         return port

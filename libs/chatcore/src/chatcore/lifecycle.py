@@ -7,7 +7,6 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -116,11 +115,13 @@ async def _until(stopped: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None
 async def _shut_down(app: App, supervisor: Supervisor, shutdown_s: float) -> None:
     log.info("stopping")
     supervisor.close()
-    with suppress(TimeoutError):
+    try:
         async with asyncio.timeout(shutdown_s):
             for step in app.shutdown():
                 await _take(step)
             await supervisor.stop()
+    except TimeoutError:
+        log.warning("shutdown_deadline_passed", shutdown_s=shutdown_s)
     log.info("stopped")
 
 

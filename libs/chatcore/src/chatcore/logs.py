@@ -17,7 +17,9 @@ def configure_logs(settings: ServiceSettings, service: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     console = settings.log_format == "console"
-    last: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    # Plain tracebacks: the renderer's own would print every local variable, bodies and tokens among them.
+    pretty = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    last: Any = pretty if console else structlog.processors.JSONRenderer()
     tail: list[Any] = [last] if console else [structlog.processors.format_exc_info, last]
     level = getattr(logging, settings.log_level.upper())
     structlog.configure(
