@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import weakref
-from typing import Any
 
 import pytest
 from chatcore.errors import Close
@@ -12,10 +11,6 @@ from gateway.session import Session
 
 from tests.gateway.transports import FakeTransport
 from tests.gateway.waiting import until
-
-
-class Response:
-    closed = False
 
 
 def make(transport: FakeTransport, *, max_bytes: int = 1 << 20, max_frames: int = 4096) -> Connection:
@@ -31,8 +26,7 @@ def make(transport: FakeTransport, *, max_bytes: int = 1 << 20, max_frames: int 
         on_slow=lambda: None,
         now=0.0,
     )
-    response: Any = Response()
-    connection.open(response, transport, b"welcome")
+    connection.open(transport, b"welcome")
     transport.written.clear()
     return connection
 
@@ -61,8 +55,7 @@ async def test_what_came_before_the_upgrade_follows_welcome() -> None:
     connection._transport = None
     connection.push(b"early")
     await asyncio.sleep(0)
-    response: Any = Response()
-    connection.open(response, transport, b"welcome")
+    connection.open(transport, b"welcome")
     assert b"".join(transport.written) == ws_frame(0x81, b"welcome") + ws_frame(0x81, b"early")
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 import pytest
 from chatcore.errors import Close
-from chatcore.push import Kind, close_payload, presence_payload
+from chatcore.push import Kind, close_payload, presence_payload, record
 from chatcore.stream import AckEvent, ConversationsRequest, HistoryRequest, Subscribed, TypingSeen, Unsubscribed
 from gateway.app import GatewayApp
 
@@ -97,6 +97,13 @@ async def test_a_frame_of_64_kib_passes_and_one_byte_more_closes(url: str) -> No
         assert await client.closed() == Close.TOO_LARGE
         await beside.send(type="ping")
         assert await beside.until("pong")
+
+
+@pytest.mark.parametrize("size", [70_000, 1_000_000, 16_000_000])
+async def test_a_client_that_still_sends_hears_why_its_frame_is_too_large(url: str, size: int) -> None:
+    async with Client(url) as client:
+        await client.ws.send_str(" " * size)
+        assert await client.closed() == Close.TOO_LARGE
 
 
 async def test_invalid_utf_8_closes(url: str) -> None:
@@ -309,6 +316,17 @@ async def test_a_worker_may_close_a_connection(gateway: GatewayApp, url: str, wo
         payload = close_payload(Close.REPLACED, "replaced")
         await worker.tell(gateway.gateway_id, Kind.CLOSE, 1, payload)
         assert await client.closed() == Close.REPLACED
+
+
+async def test_a_record_of_a_kind_that_is_not_known_yet_is_left_out(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any
+) -> None:
+    async with Client(url) as client:
+        number = worker.syncs("alice")[-1].connection
+        unknown = bytes((max(Kind) + 1,)) + record(Kind.FRAME, number, b"{}")[1:]
+        told = record(Kind.FRAME, number, b'{"type":"told"}')
+        await redis.publish(gateway.keys.channel(gateway.gateway_id), unknown + told)
+        assert await client.until("told")
 
 
 async def test_a_damaged_publication_harms_nobody(gateway: GatewayApp, url: str, worker: Worker, redis: Any) -> None:

@@ -79,6 +79,9 @@ async def test_sends_that_redis_did_not_take_are_unavailable_and_acks_go_later(
             await client.send(type="delivery_ack", peer="bob", seq=3)
             error = await client.until("error")
             assert (error["code"], error["ref"], error["retry_after_ms"]) == ("unavailable", "c1", 1000)
+            await client.send(type="history", ref="h1", peer="bob")
+            error = await client.until("error")
+            assert (error["code"], error["ref"], error["retry_after_ms"]) == ("unavailable", "h1", 1000)
         finally:
             await redis.config_set("maxmemory", "0")
         await worker.until(worker.acks)
@@ -94,8 +97,9 @@ async def test_a_redis_that_answers_nothing_makes_sends_unavailable(
         await client.until("sync")
         await redis.execute_command("CLIENT", "PAUSE", "6000", "ALL")
         await client.send(type="send", id="c1", to="bob", body="x")
-        error = await client.until("error")
-        assert (error["code"], error["ref"]) == ("unavailable", "c1")
+        await client.send(type="conversations", ref="l1")
+        errors = [await client.until("error") for _ in range(2)]
+        assert {(error["code"], error["ref"]) for error in errors} == {("unavailable", "c1"), ("unavailable", "l1")}
     await worker.until(lambda: gateway.watch.missing() is None, within_s=15)
 
 
@@ -178,6 +182,30 @@ async def test_a_drain_with_no_time_still_says_goodbye(gateway: GatewayApp, url:
 async def test_a_drain_does_not_wait_for_those_who_left(gateway: GatewayApp, url: str) -> None:
     async with asyncio.timeout(5):
         await gateway.drain.drain(within_s=60.0)
+
+
+async def test_those_whom_a_drain_aborts_leave_redis_too(
+    gateway: GatewayApp, url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Client(url):
+        monkeypatch.setattr("gateway.connection.Connection.close", lambda *_: None)
+        await gateway.drain.drain(within_s=0.0)
+        await gateway.outbox.flushed()
+        assert await redis.zcard(gateway.keys.devices("alice")) == 0
+
+
+async def test_a_connection_that_ended_at_fault_leaves_no_cycle_behind(gateway: GatewayApp, url: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with Client(url) as client:
+            await client.until("sync")
+            (gone,) = [weakref.ref(connection) for connection in gateway.registry.by_number.values()]
+            await client.ws.send_str(" " * 70_000)
+            assert await client.closed() == Close.TOO_LARGE
+            await until(lambda: gone() is None)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("abruptly", [False, True])

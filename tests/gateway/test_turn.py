@@ -36,6 +36,14 @@ def test_of_many_acknowledgements_the_newest_marks_are_kept() -> None:
     assert [item[5:7] for item in entry[1]] == [(9, 3)]
 
 
+def test_an_acknowledgement_that_comes_back_late_raises_the_newer_one_and_leaves_it_its_connection() -> None:
+    turn = Turn()
+    turn.ack(ack_item(2, "bob", "phone", "alice", 5, 0, "new"))
+    turn.ack(ack_item(1, "bob", "phone", "alice", 4, 4, "old"), late=True)
+    (entry,), _ = turn.entries(N, frozenset())
+    assert entry[1] == [ack_item(2, "bob", "phone", "alice", 5, 4, "new")]
+
+
 def test_acknowledgements_of_two_devices_are_two() -> None:
     turn = Turn()
     for device in ("phone", "laptop"):

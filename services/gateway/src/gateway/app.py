@@ -126,6 +126,7 @@ class GatewayApp:
             ttl_ms=self.settings.presence_ttl_s * 1000,
             metrics=self.metrics,
             unavailable=self._unavailable,
+            unasked=self._unasked,
         )
         self.forwarder = Forwarder(
             gateway=self.gateway_id,
@@ -202,6 +203,9 @@ class GatewayApp:
     # The forwarder answers for the outbox, the subscriber and the door for the recovery: each is made after it.
     def _unavailable(self, number: int, client_id: str) -> None:
         self.forwarder.unavailable(number, client_id)
+
+    def _unasked(self, number: int, ref: str | None) -> None:
+        self.forwarder.unasked(number, ref)
 
     def _renew(self) -> None:
         self.subscriber.renew()

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
-from aiohttp import web
 from chatcore.errors import Close
 
 from gateway.session import Session
@@ -91,7 +90,6 @@ class Connection:
         "on_slow",
         "session",
         "user",
-        "ws",
     )
 
     def __init__(
@@ -111,7 +109,6 @@ class Connection:
         self.entered_ms, self.member = 0, ""
         self.heard_at = now
         self.close_code: int | None = None
-        self.ws: web.WebSocketResponse | None = None
         self.on_slow = on_slow
         self._transport: asyncio.Transport | None = None
         self._outlet = outlet
@@ -120,9 +117,9 @@ class Connection:
         self._max_bytes, self._max_frames = max_bytes, max_frames
         self._marked = False
 
-    def open(self, ws: web.WebSocketResponse, transport: asyncio.Transport, welcome: bytes) -> None:
+    def open(self, transport: asyncio.Transport, welcome: bytes) -> None:
         """Take the socket over after its upgrade. `welcome` goes first, whatever was queued meanwhile."""
-        self.ws, self._transport = ws, transport
+        self._transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         transport.write(ws_frame(_TEXT, welcome))
         if self.close_code is not None:
@@ -193,7 +190,6 @@ class Connection:
         if transport.get_write_buffer_size():
             asyncio.get_running_loop().call_later(CLOSE_S, transport.abort)
         transport.close()
-        self.ws = None
 
     @property
     def queued_bytes(self) -> int:
@@ -204,7 +200,7 @@ class Connection:
         """Write what the transport takes."""
         self._marked = False
         transport, queue = self._transport, self._queue
-        if transport is None or self.close_code is not None or transport.is_closing() or (self.ws and self.ws.closed):
+        if transport is None or self.close_code is not None or transport.is_closing():
             return
         while queue:
             if transport.get_write_buffer_size() > HIGH_WATER_BYTES:

@@ -5,7 +5,7 @@ from time import monotonic, time
 from typing import Any, Final
 
 import orjson
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSMsgType, web
 from chatcore.delivery.frames import encode_error
 from chatcore.errors import HTTP_STATUS, Code, HandshakeRefused, ProtocolError, Refusal, StoreUnavailable
 from chatcore.frames import MAX_FRAME_BYTES, Auth
@@ -28,6 +28,11 @@ from gateway.tokens import Tokens
 ADMISSION_S: Final = 5.0
 """Seconds for Redis and a worker to admit a connection; past them the client comes again."""
 WRITER_LIMIT: Final = 4096
+HEAR_S: Final = 0.02
+"""Seconds between two looks whether a peer that was at fault is gone."""
+FINISH_S: Final = 0.5
+"""Seconds in which a peer at fault may finish its frame; then our half of the socket closes, for one that waits for it.
+Some clients that see this at once give up what they still send, and with it the Close frame."""
 
 log = get_logger(__name__)
 
@@ -121,7 +126,7 @@ class Door:
             raise refusal_of(refusal)
 
     async def _upgrade(self, request: web.Request, connection: Connection) -> web.StreamResponse:
-        ws: web.WebSocketResponse[Any] = web.WebSocketResponse(
+        ws: Socket = Socket(
             protocols=(SUBPROTOCOL,),
             timeout=CLOSE_S,
             compress=False,
@@ -136,8 +141,11 @@ class Door:
             await ws.prepare(request)
             transport = request.transport
             if transport is not None:
-                connection.open(ws, transport, self._welcome(connection))
-                await self._read(ws, connection)
+                connection.open(transport, self._welcome(connection))
+                fault = await self._read(ws, connection)
+                if fault is not None:
+                    connection.close(fault.code, "")
+                    await _hear_out(request, transport)
         except ConnectionError:
             log.debug("connection_lost")
         finally:
@@ -145,8 +153,8 @@ class Door:
             self._leave(connection)
         return await _let_go(ws)
 
-    async def _read(self, ws: "web.WebSocketResponse[Any]", connection: Connection) -> None:
-        """Take frames until the peer closes or is gone."""
+    async def _read(self, ws: "Socket", connection: Connection) -> WebSocketError | None:
+        """Take frames until the peer closes, is gone, or breaks RFC 6455 or the size of a frame: gives that fault."""
         while True:
             message = await ws.receive()
             connection.heard_at = monotonic()
@@ -160,9 +168,7 @@ class Door:
             elif kind is WSMsgType.BINARY:
                 self._forwarder.err(connection, ProtocolError(Code.INVALID_FRAME, "a binary frame"))
             elif kind is not WSMsgType.PONG:
-                if connection.close_code is None and kind is WSMsgType.ERROR and ws.close_code is not None:
-                    connection.close_code = ws.close_code
-                return
+                return _fault(message.data)
 
     async def _renew(self, connection: Connection, frame: Auth) -> None:
         """Take a newer token of the same user and device; any other changes nothing."""
@@ -212,10 +218,38 @@ def _closed_label(code: int) -> str:
     return str(int(code)) if int(code) in _LABELS else "other"
 
 
-async def _let_go(ws: "web.WebSocketResponse[Any]") -> web.StreamResponse:
-    """End aiohttp's own view of the socket: it says goodbye into a transport that is closed, and remembers why not."""
-    if ws.prepared:
-        await ws.close()
+class Socket(web.WebSocketResponse[Any]):
+    """An upgraded request, of which aiohttp only reads: the connection alone writes, and says when it ends.
+
+    aiohttp's own end of a frame at fault closes at once. What the peer still sends then meets a closed socket, which
+    answers with a reset, and the reset takes the Close frame with it: a client would see 1006 instead of 1009.
+    """
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        """Do nothing: aiohttp calls it at every end."""
+        return False
+
+
+def _fault(data: object) -> WebSocketError | None:
+    if not isinstance(data, WebSocketError):
+        return None
+    # The traceback's frames hold the response, which holds the error: a cycle that only the collector would find.
+    data.__traceback__ = None
+    return data
+
+
+async def _hear_out(request: web.Request, transport: asyncio.Transport) -> None:
+    """After our Close, let the peer finish its frame, unread, and go: at most `CLOSE_S`, then the connection aborts."""
+    finished = asyncio.get_running_loop().time() + FINISH_S
+    while request.transport is not None:
+        await asyncio.sleep(HEAR_S)  # aiohttp tells nobody when a connection is lost
+        if asyncio.get_running_loop().time() >= finished and not transport.is_closing():
+            transport.write_eof()
+            finished += CLOSE_S
+
+
+async def _let_go(ws: "Socket") -> web.StreamResponse:
+    """Forget why aiohttp stopped reading."""
     error = ws.exception()
     if error is not None:
         # The traceback's frames hold the response: a cycle that only the collector would find.

@@ -55,6 +55,8 @@ class Drain:
             await self._close_rest()
         for connection in list(self._registry.by_number.values()):
             connection.abort()
+        # Each leaves Redis in a turn of its own, before the outbox is flushed.
+        await self._until(asyncio.get_running_loop().time() + LAST_S)
 
     async def send_away(self, reason: str, *, within_s: float) -> None:
         """Tell all who are here when to come back elsewhere, then close each at least 2 s after its time."""

@@ -96,6 +96,12 @@ class Forwarder:
             connection.session.end_send()
             self._refuse(connection, Code.UNAVAILABLE, "not stored now; send again", ref=client_id)
 
+    def unasked(self, number: int, ref: str | None) -> None:
+        """A request did not reach the workers: its client makes it again."""
+        connection = self._registry.by_number.get(number)
+        if connection is not None:
+            self._refuse(connection, Code.UNAVAILABLE, "nobody could be asked now; ask again", ref=ref)
+
     def left(self, connection: Connection) -> None:
         """A connection is gone: end the subscriptions that were its alone."""
         for user in self._registry.remove(connection):

@@ -11,7 +11,7 @@ It never repeats a send: one whose XADD failed or was not answered is told `unav
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import uniform
 from time import monotonic, time
 from typing import Any, Final
@@ -25,6 +25,7 @@ from chatcore.stream import (
     Heartbeats,
     PresenceEvent,
     Request,
+    SyncRequest,
     TypingSeen,
     ack_item,
     encode_entry,
@@ -35,8 +36,10 @@ from chatcore.stream import (
 from gateway.metrics import GatewayMetrics
 from gateway.turn import SEND, Entry, MemberChange, Turn, place
 
-PACKED: Final = 500
-"""Events or requests in one entry."""
+EVENTS: Final = 500
+"""In one entry of `chat:presence`."""
+REQUESTS: Final = 4
+"""In one entry of `chat:sync`: one session of one worker answers those of an entry one after the other."""
 SYNC_MAXLEN: Final = 50_000
 PRESENCE_MAXLEN: Final = 100_000
 
@@ -64,10 +67,11 @@ class Outbox:
         ttl_ms: int,
         metrics: GatewayMetrics,
         unavailable: Callable[[int, str], None],
+        unasked: Callable[[int, str | None], None],
     ) -> None:
         self._redis = make_redis(url, name=f"{gateway}-outbox", connections=2)
         self._keys, self._gateway, self._ttl_ms, self._metrics = keys, gateway, ttl_ms, metrics
-        self._unavailable = unavailable
+        self._unavailable, self._unasked = unavailable, unasked
         self._turn = Turn()
         self._held = Turn()
         """Acknowledgements that wait until their partition's stream has room."""
@@ -158,8 +162,8 @@ class Outbox:
         self._idle.clear()
         self._ready.set()
 
-    def _keep(self, item: Any) -> None:
-        if not self._turn.ack(item):
+    def _keep(self, item: Any, *, late: bool = False) -> None:
+        if not self._turn.ack(item, late=late):
             self._metrics.acks_dropped.inc()
         self._wake()
 
@@ -182,7 +186,9 @@ class Outbox:
         for item in held:
             self._held.ack(item)
         self._settle_members(turn.members, answers)
-        self._settle_entries(entries, answers[len(turn.members) :])
+        settled = len(turn.members) + len(entries)
+        self._settle_entries(entries, answers[len(turn.members) : settled])
+        self._settle_requests(turn.requests, answers[settled:])
         return next((str(answer) for answer in answers if isinstance(answer, Exception)), "")
 
     def _add_members(self, pipeline: Any, members: list[MemberChange]) -> None:
@@ -194,11 +200,11 @@ class Outbox:
                 pipeline.eval(ENTER, 1, key, change.member, change.entered_ms, self._ttl_ms)
 
     def _add_soft(self, pipeline: Any, turn: Turn) -> None:
-        for at in range(0, len(turn.requests), PACKED):
-            data = encode_requests(turn.requests[at : at + PACKED])
+        for at in range(0, len(turn.requests), REQUESTS):
+            data = encode_requests(turn.requests[at : at + REQUESTS])
             pipeline.execute_command("XADD", self._keys.sync, "MAXLEN", "~", SYNC_MAXLEN, "*", FIELD, data)
-        for at in range(0, len(turn.events), PACKED):
-            data = encode_presence(turn.events[at : at + PACKED])
+        for at in range(0, len(turn.events), EVENTS):
+            data = encode_presence(turn.events[at : at + EVENTS])
             pipeline.execute_command("XADD", self._keys.presence, "MAXLEN", "~", PRESENCE_MAXLEN, "*", FIELD, data)
 
     def _settle_members(self, members: list[MemberChange], answers: list[Any]) -> None:
@@ -224,21 +230,32 @@ class Outbox:
             if isinstance(answer, Exception):
                 self._refuse(items)
 
+    def _settle_requests(self, requests: list[Request], answers: list[Any]) -> None:
+        for at, answer in zip(range(0, len(requests), REQUESTS), answers, strict=False):
+            if isinstance(answer, Exception):
+                self._refuse_requests(requests[at : at + REQUESTS])
+
+    def _refuse_requests(self, requests: Iterable[Request]) -> None:
+        """Say that nobody was asked, but for syncs: those are asked again by their time-outs."""
+        for request in requests:
+            if not isinstance(request, SyncRequest):
+                self._unasked(request.connection, request.ref)
+
     def _refuse(self, items: list[Any]) -> None:
         """Nobody knows whether these were taken: sends are sent again by clients, acknowledgements by us."""
         for item in items:
             if item[0] == SEND:
                 self._unavailable(item[1], item[5])
             else:
-                self._keep(item)
+                self._keep(item, late=True)
 
     def _give_back(self, turn: Turn) -> None:
         """Nothing was answered: refuse the sends, keep the acknowledgements, the removals and the soft rest."""
         self._refuse([*turn.refused(), *turn.acks.values()])
         for change in turn.members:
             self._member_failed(change, "Redis did not answer")
-        # Heartbeats and typing are stale by the time that Redis is back, and heartbeats are large. Requests are asked
-        # again by their time-outs.
+        self._refuse_requests(turn.requests)
+        # Heartbeats and typing are stale by the time that Redis is back, and heartbeats are large.
         for event in turn.events:
             if not isinstance(event, Heartbeats | TypingSeen):
                 self.tell(event)

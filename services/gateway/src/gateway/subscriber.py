@@ -63,16 +63,14 @@ class Dispatcher:
             user, frame = read_presence(payload)
             for watcher in tuple(self._registry.watchers.get(user, ())):
                 watcher.push(frame)
-        else:
-            self._closing(kind, number, payload)
-
-    def _closing(self, kind: int, number: int, payload: bytes) -> None:
-        code, reason = Close.REVOKED.value, "revoked"
-        if kind == Kind.ADMISSION:
-            if self._syncs.admission(number, payload) is None:
-                return
+        elif kind == Kind.ADMISSION:
+            if self._syncs.admission(number, payload) is not None:
+                self._close(number, Close.REVOKED, "revoked")
         elif kind == Kind.CLOSE:
-            code, reason = read_close(payload)
+            self._close(number, *read_close(payload))
+        # A kind that this version does not know is left out: during a roll-out, a newer worker may send one.
+
+    def _close(self, number: int, code: int, reason: str) -> None:
         connection = self._connections.get(number)
         if connection is not None:
             connection.close(code, reason)

@@ -74,12 +74,16 @@ class Turn:
         self.size_bytes += size_bytes
         return True
 
-    def ack(self, item: Any) -> bool:
-        """Keep the newest of a user's device and peer; False when an older one of another had to go."""
+    def ack(self, item: Any, *, late: bool = False) -> bool:
+        """Keep the newest of a user's device and peer; False when an older one of another had to go.
+
+        `late`: it comes back from a pipeline that failed, and what is here already is newer and names who is answered.
+        """
         key, acks = (item[2], item[3], item[4]), self.acks
         old = acks.get(key)
         if old is not None:
-            acks[key] = (*item[:5], max(old[5], item[5]), max(old[6], item[6]), item[7])
+            newest = old if late else item
+            acks[key] = (*newest[:5], max(old[5], item[5]), max(old[6], item[6]), newest[7])
             return True
         dropping = len(acks) >= MAX_ACKS
         if dropping:
