@@ -9,7 +9,7 @@
 | `chat:presence`        | stream, group           | -        | gateways   | presence |
 | `chat:sync`            | stream, group           | -        | gateways   | workers |
 | `chat:devices:{user}`  | zset, score = deadline  | -        | gateways: their own members; presence: deadlines | all |
-| `chat:deadlines`       | zset of users, score = when to look | - | gateways at entry, presence | presence |
+| `chat:deadlines`       | zset of users, score = when to look | - | presence   | presence |
 | `chat:swept`           | string                  | 60 s     | presence   | presence (was anybody here a moment ago?) |
 | `chat:seen:{user}`     | string                  | 90 days  | presence   | presence |
 | `chat:watch:{user}`    | zset of gateways, score = deadline | 180 s | presence | presence |
