@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness.cast import Cast
 from tests.harness.client import RawConnection
-from tests.harness.system import MakeSystem, name_of_gateway
+from tests.harness.system import ROOT, MakeSystem, name_of_gateway
 
 VISIBLE_S = 5.0
 """Deadline of a condition that PROTOCOL promises within 1 s; the machine that runs the tests may be busy."""
@@ -95,14 +95,14 @@ async def test_a_device_that_vanished_is_offline_after_its_ttl(cast: Cast) -> No
     await _subscribe(watcher, bob)
     await watcher.expect("presence", user=bob, online=False)
     arguments = ("-m", "tests.harness.vanishing", cast.gateway(1), cast.system.token(bob), "phone")
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT)
     try:
         await watcher.expect("presence", user=bob, online=True)
         os.kill(process.pid, signal.SIGSTOP)
         await watcher.expect("presence", user=bob, online=False, timeout_s=VANISH_S)
     finally:
         process.kill()
-        await process.communicate()
+        await process.wait()
 
 
 async def test_a_gateway_that_died_takes_its_devices_offline_after_their_ttl(make_stack: MakeSystem) -> None:

@@ -15,6 +15,8 @@ from typing import Any, Final, Protocol
 from redis.asyncio import Redis
 
 PROC: Final = Path("/proc")
+ROOT: Final = Path(__file__).parents[2]
+"""Where `python -m tests.…` finds the tests."""
 
 
 class Process(Protocol):
@@ -118,7 +120,7 @@ class ExtraService:
         words = (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
         arguments = [sys.executable, *command] if command is not None else [word.decode() for word in words]
         with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(*arguments, env=own, stdout=output, stderr=output)
+            process = await asyncio.create_subprocess_exec(*arguments, env=own, cwd=ROOT, stdout=output, stderr=output)
         return cls(process, port, metrics_port, log)
 
     @property
@@ -152,6 +154,12 @@ class ExtraService:
         """Send a signal, unless it has ended."""
         if self._process.returncode is None:
             self._process.send_signal(number)
+
+    async def wait_stopped(self, timeout_s: float = 30) -> None:
+        """Wait until it is held by a SIGSTOP."""
+        async with asyncio.timeout(timeout_s):
+            while (PROC / str(self.pid) / "stat").read_text().rpartition(")")[2].split()[0] != "T":
+                await asyncio.sleep(0.02)
 
     async def exit_code(self, timeout_s: float = 60) -> int:
         """Wait for its end."""
