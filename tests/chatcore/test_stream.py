@@ -52,7 +52,7 @@ requests = (
 presence_events = (
     st.builds(Connected, users, texts)
     | st.builds(Disconnected, users, texts)
-    | st.builds(Heartbeats, st.lists(st.tuples(users, texts).map(list), max_size=5))
+    | st.builds(Heartbeats, st.lists(st.tuples(users, texts).map(list), max_size=5), numbers)
     | st.builds(Subscribed, users, gateways, connections, maybe_texts)
     | st.builds(Unsubscribed, users, gateways)
     | st.builds(TypingSeen, users, peers)
@@ -142,6 +142,10 @@ def test_fields_that_a_later_version_adds_are_ignored() -> None:
     assert isinstance(event, SendEvent)
     assert event.body == "hi"
     assert decode_presence(b'[[5,"alice","bob","new"]]') == [TypingSeen(UserId("alice"), UserId("bob"))]
+
+
+def test_a_field_that_an_earlier_version_did_not_write_has_its_default() -> None:
+    assert decode_presence(b'[[2,[["alice","m"]]]]') == [Heartbeats([["alice", "m"]])]  # type: ignore[list-item]  # as JSON
 
 
 def test_the_numbers_of_the_records_never_change() -> None:

@@ -85,8 +85,8 @@ class Gateway:
         await self.redis.zrem(self.keys.devices(user), member)
         await self.tell(Disconnected(UserId(user), member))
 
-    async def beat(self, *members: tuple[str, str]) -> None:
-        await self.tell(Heartbeats([(UserId(user), member) for user, member in members]))
+    async def beat(self, *members: tuple[str, str], silent_ms: int = 0) -> None:
+        await self.tell(Heartbeats([(UserId(user), member) for user, member in members], silent_ms))
 
     async def subscribe(self, user: str, connection: int = 7, ref: str | None = None) -> None:
         await self.tell(Subscribed(UserId(user), self.id, ConnectionNumber(connection), ref))

@@ -129,6 +129,21 @@ async def test_a_device_that_vanished_is_told_to_be_gone_since_its_last_beat(gat
     assert await gateway.redis.exists(gateway.keys.devices("bob")) == 0
 
 
+async def test_a_devices_time_runs_from_when_it_was_heard_and_not_from_its_gateways_beat(
+    gateway: Gateway, start: Start
+) -> None:
+    await start()
+    heard = await gateway.connect("alice", ttl_ms=1_000)
+    silent = await gateway.connect("bob", ttl_ms=1_000)
+    before = await now_ms(gateway.redis)
+    await gateway.beat(("bob", silent), silent_ms=20_000)
+    await gateway.beat(("alice", heard))
+    await until(lambda: nothing_waits(gateway.redis, gateway.keys))
+    assert await gateway.redis.zscore(gateway.keys.devices("alice"), heard) >= before + TTL_MS
+    late = await gateway.redis.zscore(gateway.keys.devices("bob"), silent)
+    assert before + TTL_MS - 20_000 <= late < before + TTL_MS
+
+
 async def test_after_presence_was_away_only_those_who_do_not_beat_are_gone(gateway: Gateway, start: Start) -> None:
     beating = await gateway.enter("alice", ttl_ms=-60_000)
     await gateway.enter("bob", ttl_ms=-60_000)

@@ -211,6 +211,8 @@ class Heartbeats:
     """These connections live: pairs of user and member."""
 
     members: list[tuple[UserId, str]]
+    silent_ms: int = 0
+    """How long nothing came from any of them, by the gateway's clock: a device's time runs from when it was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,7 @@ PresenceEvent = Connected | Disconnected | Heartbeats | Subscribed | Unsubscribe
 _PRESENCE: Final[Kinds] = {
     Connected: (_TEXT, _TEXT),
     Disconnected: (_TEXT, _TEXT),
-    Heartbeats: ((list,),),
+    Heartbeats: ((list,), _NUMBER),
     Subscribed: (_TEXT, _TEXT, _NUMBER, _MAYBE_TEXT),
     Unsubscribed: (_TEXT, _TEXT),
     TypingSeen: (_TEXT, _TEXT),
@@ -296,6 +298,9 @@ def _made(shapes: Sequence[tuple[type[Any], Shape]], item: Any) -> Any:
         raise CodecError("no such record")
     kind, shape = shapes[item[0]]
     values = item[1 : 1 + len(shape)]
-    if len(values) < len(shape) or any(type(value) not in types for value, types in zip(values, shape, strict=True)):
-        raise CodecError(f"not a {kind.__name__}: a field is missing or of another type")
-    return kind(*values)
+    if any(type(value) not in types for value, types in zip(values, shape, strict=False)):
+        raise CodecError(f"not a {kind.__name__}: a field of another type")
+    try:
+        return kind(*values)
+    except TypeError as error:
+        raise CodecError(f"not a {kind.__name__}: {error}") from error

@@ -77,9 +77,9 @@ class Devices:
         seconds, micros = await answered(self._redis.time())
         return int(seconds) * 1000 + int(micros) // 1000
 
-    async def extend(self, members: Sequence[tuple[str, str]], now: int) -> None:
-        """Extend the devices of pairs (user, member) that are there, in bulk."""
-        deadline, devices = b"%d" % (now + self._ttl_ms), self._keys.devices
+    async def extend(self, members: Sequence[tuple[str, str]], heard_ms: int) -> None:
+        """Extend the devices of pairs (user, member) that are there, in bulk, from when they were heard."""
+        deadline, devices = b"%d" % (heard_ms + self._ttl_ms), self._keys.devices
         # One bare command of bytes for a beat: zadd() and the client's encoding cost more than the command itself.
         for start in range(0, len(members), PIPELINE):
             beats = members[start : start + PIPELINE]

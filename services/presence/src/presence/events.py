@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Final
 
 from chatcore.errors import CodecError, StoreUnavailable
+from chatcore.ids import UserId
 from chatcore.keys import PRESENCE_GROUP, Keys
 from chatcore.logs import get_logger
 from chatcore.redis_client import answered, close_redis, make_redis
@@ -203,9 +204,12 @@ class PresenceStream:
 
         But for a subscription and its end: the later one counts, so they go in their order.
         """
-        beats = [pair for event, _ in events if isinstance(event, Heartbeats) for pair in event.members]
-        if beats:
-            await self._devices.extend(beats, now)
+        beats: dict[int, list[tuple[UserId, str]]] = {}
+        for event, _ in events:
+            if isinstance(event, Heartbeats):
+                beats.setdefault(max(0, event.silent_ms), []).extend(event.members)
+        for silent_ms, members in beats.items():
+            await self._devices.extend(members, now - silent_ms)
         users = [event.user for event, _ in events if isinstance(event, Connected | Disconnected)]
         if users:
             await self._devices.look(users, "connection")

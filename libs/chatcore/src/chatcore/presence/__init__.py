@@ -41,10 +41,10 @@ class Look:
     """When to look again, if nothing happens before; None when there is no device."""
 
 
-def extend(devices: Devices, beating: Iterable[str], now: int, ttl_ms: int) -> Devices:
-    """Move the deadlines of those that beat and are there, never back; create nothing."""
+def extend(devices: Devices, beating: Iterable[str], heard_ms: int, ttl_ms: int) -> Devices:
+    """Move the deadlines of those that were heard at `heard_ms` and are there, never back; create nothing."""
     beats = set(beating)
-    return {m: max(deadline, now + ttl_ms) if m in beats else deadline for m, deadline in devices.items()}
+    return {m: max(deadline, heard_ms + ttl_ms) if m in beats else deadline for m, deadline in devices.items()}
 
 
 def look(devices: Devices, seen: Seen, now: int, ttl_ms: int, *, sweep_until: int) -> Look:
