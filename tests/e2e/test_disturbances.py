@@ -1,14 +1,16 @@
 """One disturbance at a time, under load: a paused worker, an emptied Redis, cut subscriptions, paused stores."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.scenery import Stage, size, stage
 from tests.harness.cast import Cast
 from tests.harness.faults import paused
-from tests.harness.system import MakeSystem, System
+from tests.harness.system import ExtraService, MakeSystem, System
 
 PAUSE_S = 20.0
 PRESENCE_S = 15.0
@@ -44,6 +46,29 @@ async def _pause(system: System, name: str, seconds: float) -> None:
 async def test_nothing_is_lost_while_a_service_is_held_for_twenty_seconds(make_stack: MakeSystem, name: str) -> None:
     system = await make_stack(gateways=2, workers=2, presence=1)
     await _under_load(system, lambda _scene: _pause(system, name, PAUSE_S))
+
+
+@pytest.mark.parametrize("point", ["before_commit", "after_commit", "in_read"])
+async def test_nothing_is_lost_when_a_worker_is_held_at_the_worst_points(
+    make_stack: MakeSystem, tmp_path: Path, point: str
+) -> None:
+    system = await make_stack(gateways=2, workers=1, presence=1)
+    command = ("-m", "tests.harness.pausing_worker", point)
+    extra = await ExtraService.start(system, "worker-1", log=tmp_path / "extra.log", command=command)
+
+    async def disturb(_scene: Stage) -> None:
+        extra.signal(signal.SIGUSR1)
+        await extra.wait_stopped()
+        await asyncio.sleep(PAUSE_S)  # the fault itself has this length
+        extra.signal(signal.SIGCONT)
+
+    try:
+        await extra.wait_ready()
+        await _under_load(system, disturb)
+        extra.signal(signal.SIGTERM)
+        assert await extra.exit_code() == 0, extra.log_tail()
+    finally:
+        await extra.kill()
 
 
 @pytest.mark.parametrize("role", ["redis", "mysql"])
