@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.scenery import Stage, size, stage
 from tests.harness.cast import Cast
+from tests.harness.handshake import handshake
 from tests.harness.system import ExtraService, MakeSystem
 
 DRAIN_S = 40.0
@@ -68,6 +69,10 @@ async def test_a_draining_gateway_says_goaway_and_closes_with_1012(make_stack: M
             extra.signal(signal.SIGTERM)
             goaway = await connection.expect("goaway", reason="draining")
             assert goaway["reconnect_after_ms"] >= 0
+            headers: dict[str, str | None] = {"Authorization": f"Bearer {system.token(cast.user('late'))}"}
+            answer = await handshake(extra.url, "/v1/ws?device=phone", headers)
+            assert (answer.status, answer.code) == (503, "draining")
+            assert int(answer.headers["retry-after"]) > 0
             await connection.send(
                 {"type": "send", "id": "late", "to": cast.user("bob"), "body": "it works until it closes"}
             )

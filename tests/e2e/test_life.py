@@ -1,7 +1,9 @@
 """The life of a message between two people on two gateways, frame by frame."""
 
+import asyncio
+
 from tests.harness.cast import Cast, read_log
-from tests.harness.client import RawConnection
+from tests.harness.client import EXPECT_TIMEOUT_S, RawConnection
 
 
 async def _state(connection: RawConnection, peer: str, seq: int) -> str:
@@ -34,10 +36,9 @@ async def test_a_message_goes_from_created_to_read_and_every_step_is_told(cast: 
 
 
 async def _until_state(connection: RawConnection, peer: str, state: str) -> None:
-    for _ in range(200):
-        if await _state(connection, peer, 1) == state:
-            return
-    raise AssertionError(f"the message never became {state}")
+    async with asyncio.timeout(EXPECT_TIMEOUT_S):
+        while await _state(connection, peer, 1) != state:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_read_ack_implies_delivery(cast: Cast) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.harness.cast import Cast, read_log
-from tests.harness.client import RawConnection
+from tests.harness.client import EXPECT_TIMEOUT_S, RawConnection
 from tests.harness.protocol import Frame
 
 COUNT = 120
@@ -91,11 +91,10 @@ async def test_conversations_come_latest_first_in_pages_with_what_is_unread(cast
     assert [item["last"] for item in items] == [7, 6, 5, 4, 3, 2, 1]
     assert items[0]["last_message"]["body"] == "6"
     await reader.send({"type": "read_ack", "peer": authors[6], "seq": 5})
-    for _ in range(200):
-        latest = (await _list(reader, limit=200))[0]
-        if latest["unread"] == 2:
-            break
-    assert (latest["unread"], latest["read"]) == (2, 5)
+    async with asyncio.timeout(EXPECT_TIMEOUT_S):
+        while (latest := (await _list(reader, limit=200))[0])["unread"] != 2:
+            await asyncio.sleep(0.02)
+    assert latest["read"] == 5
 
 
 async def _list(connection: RawConnection, *, limit: int) -> list[Frame]:
