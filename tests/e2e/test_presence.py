@@ -8,13 +8,16 @@ import sys
 import pytest
 
 from tests.harness.cast import Cast
-from tests.harness.client import RawConnection
+from tests.harness.client import NothingCame, RawConnection
 from tests.harness.system import ROOT, MakeSystem, name_of_gateway
 
 VISIBLE_S = 5.0
 """Deadline of a condition that PROTOCOL promises within 1 s; the machine that runs the tests may be busy."""
 VANISH_S = 35.0 + VISIBLE_S
 """presence_ttl_s (30) + 5, and the same allowance."""
+
+IDLE_S = 80.0
+"""Three pings (25 s) and both sides of every deadline (30 s) of a device that says nothing by itself."""
 
 
 async def _subscribe(connection: RawConnection, *users: str) -> None:
@@ -107,6 +110,19 @@ async def test_a_device_that_vanished_is_offline_after_its_ttl(cast: Cast) -> No
     finally:
         process.kill()
         await process.wait()
+
+
+async def test_an_idle_device_that_answers_pings_is_never_taken_for_gone(cast: Cast) -> None:
+    alice, bob = cast.user("alice"), cast.user("bob")
+    idle = cast.device(bob)
+    idle.start()
+    await idle.synced()
+    watcher = await cast.online(alice)
+    await _subscribe(watcher, bob)
+    await watcher.expect("presence", user=bob, online=True)
+    with pytest.raises(NothingCame):
+        await watcher.expect("presence", user=bob, online=False, timeout_s=IDLE_S)
+    assert idle.connections == 1
 
 
 async def test_a_gateway_that_died_takes_its_devices_offline_after_their_ttl(make_stack: MakeSystem) -> None:

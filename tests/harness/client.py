@@ -118,9 +118,12 @@ class RawConnection:
         except (ConnectionError, RuntimeError, aiohttp.ClientError) as error:
             raise ConnectionClosed(self._socket.close_code or 1006) from error
 
-    async def receive(self, *, timeout_s: float = EXPECT_TIMEOUT_S) -> Frame:
-        """Wait for the next frame of the protocol; raises `ConnectionClosed` and `TimeoutError`."""
-        async with asyncio.timeout(timeout_s):
+    async def receive(self, *, timeout_s: float = EXPECT_TIMEOUT_S, pings_count: bool = False) -> Frame:
+        """Wait for the next frame of the protocol; raises `ConnectionClosed` and `TimeoutError`.
+
+        `pings_count`: the time is one of silence, so a ping begins it anew.
+        """
+        async with asyncio.timeout(timeout_s) as deadline:
             while True:
                 message = await self._socket.receive()
                 if message.type is aiohttp.WSMsgType.TEXT:
@@ -128,6 +131,8 @@ class RawConnection:
                     self.frames.append(frame)
                     return frame
                 await self._control(message)
+                if pings_count:
+                    deadline.reschedule(asyncio.get_running_loop().time() + timeout_s)
 
     async def _control(self, message: aiohttp.WSMessage) -> None:
         if message.type is aiohttp.WSMsgType.PING:

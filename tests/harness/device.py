@@ -188,7 +188,7 @@ class BareDevice:
 
     async def _next(self, connection: RawConnection) -> Frame:
         if self._leave_at is None:
-            return await connection.receive(timeout_s=SILENCE_S)
+            return await connection.receive(timeout_s=SILENCE_S, pings_count=True)
         left = self._leave_at - asyncio.get_running_loop().time()
         return await connection.receive(timeout_s=max(left, 0.001))
 
