@@ -1,12 +1,8 @@
 """A private Redis for the gateway's tests, a scripted worker on it, and gateways in the test's own process."""
 
 import secrets
-import shutil
-import socket
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,57 +11,28 @@ from chatcore.lifecycle import Supervisor
 from gateway.app import GatewayApp
 from gateway.settings import GatewaySettings
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.gateway.client import SECRET
-from tests.gateway.waiting import until
 from tests.gateway.worker import Worker
+from tests.harness.servers import running_redis
 
 MakeGateway = Callable[..., Awaitable[GatewayApp]]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
-def gateway_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+async def gateway_redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The URL of a Redis for these tests alone: they empty it."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.fail("redis-server is not installed: ./dev installs it")
-    folder, port = tmp_path_factory.mktemp("redis"), free_port()
-    with (Path(folder) / "redis.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(10)
+    async with running_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @pytest.fixture
 async def redis(gateway_redis: str) -> AsyncIterator[Any]:
     """An empty Redis."""
     client = Redis.from_url(gateway_redis, protocol=2, socket_timeout=None)
-    await until(lambda: _answers(client))
     await client.flushall()
     yield client
     await client.aclose()
-
-
-async def _answers(client: Any) -> bool:
-    try:
-        return bool(await client.ping())
-    except (OSError, RedisConnectionError):
-        return False
 
 
 @pytest.fixture

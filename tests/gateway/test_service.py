@@ -10,8 +10,8 @@ import pytest
 from chatcore.errors import Close
 
 from tests.gateway.client import SECRET, Client
-from tests.gateway.conftest import free_port
 from tests.gateway.worker import Worker
+from tests.harness.system import free_port
 
 Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
