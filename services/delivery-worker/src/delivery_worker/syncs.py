@@ -10,6 +10,7 @@ from typing import Final
 from chatcore.errors import Close, Refusal
 from chatcore.ids import ConversationId
 from chatcore.keys import Member as Connection
+from chatcore.logs import get_logger
 from chatcore.push import Admission, Kind, Page, close_payload
 from chatcore.stream import SyncRequest
 
@@ -26,6 +27,8 @@ from delivery_worker.router import Publications
 from delivery_worker.store.devices import FORGET_MS, SEEN_MS, DeviceStore
 from delivery_worker.store.reads import Opening, ReadStore
 
+log = get_logger(__name__)
+
 CHUNK: Final = 128
 """Messages in the first read of a page: about a page of short ones."""
 SMALLEST_BYTES: Final = 150
@@ -41,11 +44,11 @@ class Syncer:
         self._epoch = database_epoch
 
     async def answer(self, request: SyncRequest, publications: Publications, routes: Iterable[Connection]) -> None:
-        """Add the answer to `publications`: nothing, if it raises (`MySQLError`, `StoreUnavailable`, `ValueError`).
+        """Add the answer to `publications`: nothing, if it raises (`MySQLError`, `StoreUnavailable`).
 
         `routes` are the user's connections, looked up after the request was made: the older ones of its device end.
         """
-        position = Position.decode(request.position) if request.position else None
+        position = _position(request)
         try:
             opening = await self._open(request, position)
             refusal = _refusal(opening)
@@ -116,6 +119,15 @@ class Syncer:
             average = max(SMALLEST_BYTES, (before - builder.room) // len(rows))
             chunk = max(1, min(PAGE_BYTES // SMALLEST_BYTES, builder.room // average + 1))
         return seq
+
+
+def _position(request: SyncRequest) -> Position | None:
+    """Read where the page before ended; what another release wrote and this one cannot read begins the sync anew."""
+    try:
+        return Position.decode(request.position) if request.position else None
+    except ValueError:
+        log.warning("position_unreadable", gateway=request.gateway)
+        return None
 
 
 def _refusal(opening: Opening) -> Refusal | None:
