@@ -87,7 +87,7 @@ SENDS: Final = (
     _send("send with a lone high surrogate", '"to":"@PEER@","body":"\\ud800"', "invalid_frame"),
     _send("send with a lone low surrogate", '"to":"@PEER@","body":"a\\udc00b"', "invalid_frame"),
     _send("send with surrogates the wrong way", '"to":"@PEER@","body":"\\udc00\\ud800"', "invalid_frame"),
-    Bad("send with a raw newline", '{"type":"send","id":"r1","to":"@PEER@","body":"a\nb"}', "invalid_frame", None),
+    Bad("send with a raw newline", '{"type":"send","id":"r1","to":"@PEER@","body":"a\nb"}', "invalid_frame", "r1"),
     Bad("send with a bad escape", '{"type":"send","id":"r1","to":"@PEER@","body":"\\x41"}', "invalid_frame", None),
     _send("a body of 16,385 bytes", f'"to":"@PEER@","body":"{"x" * (MAX_BODY_BYTES + 1)}"', "too_large"),
     _send("a body of 16,386 bytes in two each", f'"to":"@PEER@","body":"{"é" * 8_193}"', "too_large"),
