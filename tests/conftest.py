@@ -10,9 +10,14 @@ from chatctl.failure import Failure
 from chatctl.stack.mysql_flavours import FlavourName
 from chatctl.stack.stack_file import MysqlAddress
 from delivery_worker.settings import MySQLSettings
+from hypothesis import HealthCheck, settings
 
 from tests.harness.servers import fresh_database, running_database, running_redis
 from tests.harness.stack import Stack
+
+# A busy machine is no fault of a strategy: no test fails for the time that it took.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 MakeStack = Callable[..., Awaitable[Stack]]
 DatabaseServer = Callable[[FlavourName], Awaitable[MysqlAddress]]

@@ -42,7 +42,7 @@ class Send(_Frame):
     type: Literal["send"]
     id: Reference
     to: PeerId
-    body: Annotated[str, StringConstraints(min_length=1)]
+    body: Annotated[str, StringConstraints(min_length=1), Field(description=f"1 to {MAX_BODY_BYTES} bytes of UTF-8.")]
 
 
 class DeliveryAck(_Frame):
@@ -125,6 +125,13 @@ ClientFrame = (
     | Auth
     | Ping
 )
+
+
+def client_frame_types() -> tuple[type[BaseModel], ...]:
+    """Return the models of all frames, in the order of the contract."""
+    members: Any = ClientFrame
+    return tuple(members.__args__)
+
 
 _ADAPTER: Final[TypeAdapter[ClientFrame]] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
 _USER_FIELDS: Final = frozenset({"to", "peer", "users"})
