@@ -16,7 +16,14 @@ class Lacking:
         self.reason: str | None = None
         self.registry = CollectorRegistry()
         Counter("chat_things", "Things", registry=self.registry).inc(3)
-        self.server = HealthServer(host="127.0.0.1", port=0, registry=self.registry, readiness=lambda: self.reason)
+        self.leaving = False
+        self.server = HealthServer(
+            host="127.0.0.1",
+            port=0,
+            registry=self.registry,
+            readiness=lambda: self.reason,
+            leaving=lambda: self.leaving,
+        )
 
 
 @pytest.fixture
@@ -37,6 +44,25 @@ async def test_readiness_names_what_is_missing_and_liveness_does_not_care(lackin
     lacking.reason = "no Redis"
     assert await get(port, "/readyz") == (503, "no Redis\n")
     assert await get(port, "/healthz") == (200, "ok\n")
+
+
+async def test_what_all_replicas_share_is_excused_once_it_was_there(lacking: Lacking) -> None:
+    port, path = await lacking.server.start(), "/readyz?exclude=shared"
+    lacking.reason = "no Redis"
+    assert await get(port, path) == (503, "no Redis\n"), "one that never was ready may be at fault itself"
+    lacking.reason = None
+    assert await get(port, path) == (200, "ready\n")
+    lacking.reason = "no Redis"
+    assert await get(port, path) == (200, "no Redis\n"), "still served, and it says why"
+    assert await get(port, "/readyz") == (503, "no Redis\n")
+    assert await get(port, "/readyz?exclude=all") == (503, "no Redis\n")
+
+
+async def test_a_process_that_leaves_is_never_excused(lacking: Lacking) -> None:
+    port, path = await lacking.server.start(), "/readyz?exclude=shared"
+    assert (await get(port, path))[0] == 200
+    lacking.reason, lacking.leaving = "draining", True
+    assert await get(port, path) == (503, "draining\n")
 
 
 async def test_metrics_are_those_of_the_services_own_registry(lacking: Lacking) -> None:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from chatcore.errors import ConfigurationError
+from chatcore.redis_client import make_redis
 from chatcore.settings import Names, ServiceSettings, read_settings, split_names
 from pydantic import ValidationError, field_validator
 
@@ -52,6 +53,7 @@ def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> 
         ("CHAT_LOG_LEVEL", "loud"),
         ("CHAT_LOG_FORMAT", "xml"),
         ("CHAT_SHUTDOWN_S", "0"),
+        ("CHAT_REDIS_USER", "a b"),
     ],
 )
 def test_a_fault_names_its_variable_and_not_its_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -81,3 +83,34 @@ def test_settings_do_not_change_after_they_were_read() -> None:
     settings = read_settings(ServiceSettings)
     with pytest.raises(ValidationError):
         settings.name = "other"  # type: ignore[misc]  # that it is refused is what is tested
+
+
+def test_user_password_and_authorities_are_parts_of_the_redis_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "CHAT_REDIS_URL": "rediss://redis.example:6380/2",
+        "CHAT_REDIS_USER": "gateway",
+        "CHAT_REDIS_PASSWORD": "p/@:?#%",
+        "CHAT_REDIS_TLS_CA": "/etc/chat/ca.crt",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings(ServiceSettings)
+    client = make_redis(settings.redis_dsn, name="test")
+    told = client.connection_pool.connection_kwargs
+    assert (told["host"], told["port"], told["db"]) == ("redis.example", 6380, 2)
+    assert (told["username"], told["password"]) == ("gateway", "p/@:?#%")
+    assert told["ssl_ca_certs"] == "/etc/chat/ca.crt"
+    assert "p/@" not in repr(settings), "a password is not written where settings are"
+
+
+def test_a_redis_address_alone_is_used_as_it_is() -> None:
+    assert ServiceSettings(redis_url="redis://user:pw@host/1").redis_dsn == "redis://user:pw@host/1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needs"),
+    [("CHAT_REDIS_USER", "gateway", "CHAT_REDIS_PASSWORD"), ("CHAT_REDIS_TLS_CA", "/etc/ca.crt", "rediss://")],
+)
+def test_half_a_redis_address_is_a_fault(monkeypatch: pytest.MonkeyPatch, name: str, value: str, needs: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"{name} needs .*{needs}"):
+        read_settings(ServiceSettings)

@@ -1,13 +1,14 @@
-"""Starts a worker, or migrates the schema: `delivery-worker [migrate]`."""
+"""Starts a worker, migrates the schema, or waits for it: `delivery-worker [migrate | await-schema]`."""
 
 import sys
+from collections.abc import Callable
 
 from chatcore.errors import ConfigurationError
 from chatcore.lifecycle import EXIT_CONFIGURATION, run
 from chatcore.settings import read_settings
 
 from delivery_worker.app import WorkerApp
-from delivery_worker.schema import migrate
+from delivery_worker.schema import await_schema, migrate
 from delivery_worker.settings import MySQLSettings, WorkerSettings
 
 
@@ -17,19 +18,21 @@ def main() -> int:
         case []:
             return run("delivery-worker", WorkerSettings, WorkerApp)
         case ["migrate"]:
-            return _migrate()
+            return _run(migrate, "schema at version {}")
+        case ["await-schema"]:
+            return _run(await_schema, "the schema serves this release")
         case _:
-            print("usage: delivery-worker [migrate]", file=sys.stderr)  # noqa: T201 - a command line
+            print("usage: delivery-worker [migrate | await-schema]", file=sys.stderr)  # noqa: T201 - a command line
             return EXIT_CONFIGURATION
 
 
-def _migrate() -> int:
+def _run(command: Callable[[MySQLSettings], str | None], told: str) -> int:
     try:
-        version = migrate(read_settings(MySQLSettings))
+        found = command(read_settings(MySQLSettings))
     except ConfigurationError as error:
-        print(f"delivery-worker migrate: {error}", file=sys.stderr)  # noqa: T201 - a command line
+        print(f"delivery-worker: {error}", file=sys.stderr)  # noqa: T201 - a command line
         return EXIT_CONFIGURATION
-    print(f"schema at version {version}")  # noqa: T201 - a command line
+    print(told.format(found))  # noqa: T201 - a command line
     return 0
 
 

@@ -40,7 +40,7 @@ class WorkerApp:
         self.session = Session(settings)
         self.owners = MySQLOwnerStore(self.session, owner=self.worker)
         self.batches = MySQLBatchStore(self.session, owner=self.worker)
-        self.inbox = RedisInbox(settings.redis_url, keys=self.keys, worker=self.worker)
+        self.inbox = RedisInbox(settings.redis_dsn, keys=self.keys, worker=self.worker)
         self.router = self.make_router()
         self.requests_router = self.make_router(connections=settings.sync_connections)
         self.read_sessions = [Session(settings, idle_s=READ_IDLE_S) for _ in range(settings.sync_connections)]
@@ -77,7 +77,7 @@ class WorkerApp:
         """Make a router for `connections` tasks."""
         settings = self.settings
         return RedisRouter(
-            settings.redis_url,
+            settings.redis_dsn,
             keys=self.keys,
             worker=self.worker,
             dead_letters=settings.dead_letters,
@@ -107,7 +107,7 @@ class WorkerApp:
             syncer = Syncer(reads, DeviceStore(session), database_epoch=meta.database_epoch)
             answerers.append(Answerer(reads, syncer, self.metrics))
         return Requests(
-            self.settings.redis_url,
+            self.settings.redis_dsn,
             keys=self.keys,
             worker=self.worker,
             router=self.requests_router,

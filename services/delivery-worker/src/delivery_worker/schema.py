@@ -5,6 +5,7 @@ Synchronous, for commands and start-up. A service never migrates.
 
 import secrets
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,9 @@ from delivery_worker.settings import MySQLSettings
 LOCK: Final = "chat_migrate"
 LOCK_S: Final = 120
 """Seconds that a migration waits for another one; each release's job runs once, but a Job may be started twice."""
+AWAIT_S: Final = 300.0
+"""Seconds that `await-schema` gives a release's migration; whoever started it starts it again."""
+AGAIN_S: Final = 2.0
 PARTITIONS: Final = "partitions"
 DATABASE_EPOCH: Final = "epoch"
 OWNER_EPOCH: Final = "owner_epoch"
@@ -60,6 +64,21 @@ def check_schema(settings: MySQLSettings) -> None:
         )
 
 
+def await_schema(settings: MySQLSettings, *, within_s: float = AWAIT_S) -> None:
+    """Return when the schema serves this release; a server that is not there yet is waited for, too.
+
+    Raises `ConfigurationError` with what is missing when the time is over.
+    """
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return check_schema(settings)
+        except ConfigurationError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(AGAIN_S)
+
+
 def _write_meta(connection: Connection, settings: MySQLSettings) -> None:
     values = {PARTITIONS: str(settings.partitions), DATABASE_EPOCH: secrets.token_hex(8), OWNER_EPOCH: "0"}
     for name, value in values.items():
@@ -93,11 +112,20 @@ def _connected(settings: MySQLSettings) -> Iterator[Connection]:
     engine = create_engine(url, connect_args=arguments)
     try:
         with engine.connect() as connection:
+            if settings.mysql_tls_ca is not None:
+                _demand_tls(connection)
             yield connection
     except SQLAlchemyError as error:
         raise ConfigurationError(f"MySQL at {settings.mysql_host}:{settings.mysql_port}: {error}") from error
     finally:
         engine.dispose()
+
+
+def _demand_tls(connection: Connection) -> None:
+    """PyMySQL goes on in the clear when the server offers no TLS."""
+    cipher = connection.execute(text("SHOW SESSION STATUS LIKE 'Ssl_cipher'")).one_or_none()
+    if cipher is None or not cipher[1]:
+        raise ConfigurationError("MySQL offers no TLS, and CHAT_MYSQL_TLS_CA asks for it")
 
 
 def _config() -> Config:

@@ -120,7 +120,7 @@ class GatewayApp:
     def _make_ways(self) -> None:
         """Make what goes to Redis and what decides of it."""
         self.outbox = Outbox(
-            self.settings.redis_url,
+            self.settings.redis_dsn,
             keys=self.keys,
             gateway=self.gateway_id,
             ttl_ms=self.settings.presence_ttl_s * 1000,
@@ -150,7 +150,7 @@ class GatewayApp:
             welcome_epoch=self._know_epoch,
         )
         self.watch = Watch(
-            self.settings.redis_url,
+            self.settings.redis_dsn,
             keys=self.keys,
             gateway=self.gateway_id,
             outbox=self.outbox,
@@ -164,7 +164,7 @@ class GatewayApp:
         settings = self.settings
         dispatcher = Dispatcher(registry=self.registry, syncs=self.syncs, metrics=self.metrics, heard=self.watch.heard)
         self.subscriber = Subscriber(
-            settings.redis_url,
+            settings.redis_dsn,
             keys=self.keys,
             gateway=self.gateway_id,
             dispatcher=dispatcher,
@@ -187,6 +187,7 @@ class GatewayApp:
             port=settings.metrics_port,
             registry=self.prometheus,
             readiness=self._missing,
+            leaving=lambda: self.drain.draining,
         )
 
     async def _listen(self) -> None:

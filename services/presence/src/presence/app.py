@@ -29,7 +29,7 @@ class PresenceApp:
         self.devices = self.make_devices("events")
         self.swept_devices = self.make_devices("sweeper")
         self.stream = PresenceStream(
-            settings.redis_url, keys=self.keys, consumer=self.replica, devices=self.devices, metrics=self.metrics
+            settings.redis_dsn, keys=self.keys, consumer=self.replica, devices=self.devices, metrics=self.metrics
         )
         self.sweeper = Sweeper(
             devices=self.swept_devices, behind=lambda: self.stream.behind, share=self._share, metrics=self.metrics
@@ -60,7 +60,7 @@ class PresenceApp:
     def make_devices(self, purpose: str) -> Devices:
         """Make the adapter to the devices' keys for one task."""
         return Devices(
-            self.settings.redis_url,
+            self.settings.redis_dsn,
             keys=self.keys,
             name=f"{self.replica}-{purpose}",
             ttl_ms=self.settings.presence_ttl_s * 1000,
