@@ -78,7 +78,7 @@ class PausingWorker(WorkerApp):
         super().__init__(settings)
         self._trap = Trap(sys.argv[1])
         store = PausingStore(self.session, owner=self.worker)
-        inbox = PausingInbox(settings.redis_dsn, keys=self.keys, worker=self.worker)
+        inbox = PausingInbox(self.connect, keys=self.keys, worker=self.worker)
         store.trap = inbox.trap = self._trap
         self.batches, self.inbox = store, inbox
 

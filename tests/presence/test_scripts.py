@@ -9,6 +9,7 @@ from chatcore.ids import ConnectionNumber, GatewayId, UserId
 from chatcore.keys import PRESENCE_GROUP, Keys
 from chatcore.presence import WATCH_MS
 from chatcore.push import Kind, presence_payload, record
+from chatcore.redis_client import connect_to
 from chatcore.stream import Subscribed, TypingSeen, Unsubscribed
 from presence.devices import Devices
 from presence.metrics import PresenceMetrics
@@ -24,7 +25,7 @@ BOB = UserId("b.o-b_@x:+")
 @pytest.fixture
 async def devices(redis: Any, presence_redis: str, keys: Keys) -> AsyncIterator[Devices]:
     registry = CollectorRegistry()
-    one = Devices(presence_redis, keys=keys, name="test", ttl_ms=TTL_MS, metrics=PresenceMetrics(registry))
+    one = Devices(connect_to(presence_redis), keys=keys, name="test", ttl_ms=TTL_MS, metrics=PresenceMetrics(registry))
     yield one
     await one.close()
 

@@ -6,7 +6,8 @@ A time-out on the socket costs 50 microseconds a command and knows nothing of BL
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -46,6 +47,18 @@ def make_redis(url: str, *, name: str, connections: int = 4) -> Redis:
         driver_info=None,
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
+
+
+class Connect(Protocol):
+    """Makes the clients of one Redis: what a composition root gives to its adapters."""
+
+    def __call__(self, *, name: str, connections: int = 4) -> Redis:
+        """Do as `make_redis`."""
+
+
+def connect_to(url: str) -> Connect:
+    """Give what makes the clients of the Redis at `url`."""
+    return partial(make_redis, url)
 
 
 async def answered(work: Awaitable[T], *, within_s: float = ANSWER_S) -> T:

@@ -8,6 +8,7 @@ from chatcore.delivery import Memory
 from chatcore.health import HealthServer
 from chatcore.keys import Keys
 from chatcore.lifecycle import Step, Supervisor
+from chatcore.redis_client import Connect, connect_to
 from chatcore.vitals import Vitals
 from prometheus_client import CollectorRegistry
 
@@ -23,7 +24,7 @@ from delivery_worker.store.batches import MySQLBatchStore
 from delivery_worker.store.devices import DeviceStore
 from delivery_worker.store.ownership import Meta, MySQLOwnerStore
 from delivery_worker.store.reads import ReadStore
-from delivery_worker.store.session import READ_IDLE_S, Session
+from delivery_worker.store.session import BATCH_IDLE_S, READ_IDLE_S, Session
 from delivery_worker.syncs import Syncer
 
 
@@ -37,13 +38,14 @@ class WorkerApp:
         self.registry = CollectorRegistry()
         self.metrics = WorkerMetrics(self.registry)
         self.vitals = Vitals(self.registry)
-        self.session = Session(settings)
+        self.connect = self.make_connect()
+        self.session = self.make_session(idle_s=BATCH_IDLE_S)
         self.owners = MySQLOwnerStore(self.session, owner=self.worker)
         self.batches = MySQLBatchStore(self.session, owner=self.worker)
-        self.inbox = RedisInbox(settings.redis_dsn, keys=self.keys, worker=self.worker)
+        self.inbox = RedisInbox(self.connect, keys=self.keys, worker=self.worker)
         self.router = self.make_router()
         self.requests_router = self.make_router(connections=settings.sync_connections)
-        self.read_sessions = [Session(settings, idle_s=READ_IDLE_S) for _ in range(settings.sync_connections)]
+        self.read_sessions = [self.make_session(idle_s=READ_IDLE_S) for _ in range(settings.sync_connections)]
         self.loop: WorkerLoop | None = None
         self._supervisor: Supervisor | None = None
         self.requests: Requests | None = None
@@ -54,7 +56,7 @@ class WorkerApp:
     async def start(self, supervisor: Supervisor) -> None:
         """Check the schema, then work. Raises `ConfigurationError` for a schema that is too old."""
         self._supervisor = supervisor
-        await asyncio.to_thread(check_schema, self.settings)
+        await self.check_schema()
         meta = await self.owners.meta()
         self.vitals.settle()
         await self.health.start()
@@ -73,11 +75,23 @@ class WorkerApp:
             Step("stop_health", self.health.stop),
         )
 
+    def make_connect(self) -> Connect:
+        """Make the way to Redis."""
+        return connect_to(self.settings.redis_dsn)
+
+    def make_session(self, *, idle_s: int) -> Session:
+        """Make a session on MySQL."""
+        return Session(self.settings, idle_s=idle_s)
+
+    async def check_schema(self) -> None:
+        """Refuse a schema that is too old. Raises `ConfigurationError`."""
+        await asyncio.to_thread(check_schema, self.settings)
+
     def make_router(self, connections: int = 1) -> RedisRouter:
         """Make a router for `connections` tasks."""
         settings = self.settings
         return RedisRouter(
-            settings.redis_dsn,
+            self.connect,
             keys=self.keys,
             worker=self.worker,
             dead_letters=settings.dead_letters,
@@ -107,7 +121,7 @@ class WorkerApp:
             syncer = Syncer(reads, DeviceStore(session), database_epoch=meta.database_epoch)
             answerers.append(Answerer(reads, syncer, self.metrics))
         return Requests(
-            self.settings.redis_dsn,
+            self.connect,
             keys=self.keys,
             worker=self.worker,
             router=self.requests_router,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from chatcore.keys import Keys, epoch_of, group_of
-from chatcore.redis_client import answered, close_redis, make_redis
+from chatcore.redis_client import Connect, answered, close_redis
 from chatcore.stream import FIELD
 from redis.asyncio import Redis
 
@@ -67,12 +67,12 @@ class _Clients:
 class RedisInbox:
     """`Inbox` on Redis. The reader has a client of its own: a blocking read holds its connection."""
 
-    def __init__(self, url: str, *, keys: Keys, worker: str) -> None:
+    def __init__(self, connect: Connect, *, keys: Keys, worker: str) -> None:
         self._keys = keys
         self._worker = worker
         self._redis = _Clients(
-            make_redis(url, name=f"{worker}-reader", connections=2),
-            make_redis(url, name=f"{worker}-owner", connections=2),
+            connect(name=f"{worker}-reader", connections=2),
+            connect(name=f"{worker}-owner", connections=2),
         )
         # The parser of XREADGROUP's answer costs more than the reading: rows are taken as they come.
         self._redis.reader.response_callbacks.pop("XREADGROUP", None)

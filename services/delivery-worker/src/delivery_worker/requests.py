@@ -22,7 +22,7 @@ from chatcore.keys import SYNC_GROUP, Keys
 from chatcore.keys import Member as Connection
 from chatcore.logs import get_logger
 from chatcore.push import Kind
-from chatcore.redis_client import answered, close_redis, make_redis
+from chatcore.redis_client import Connect, answered, close_redis
 from chatcore.stream import FIELD, ConversationsRequest, HistoryRequest, Request, SyncRequest, decode_requests
 from pymysql.err import MySQLError
 
@@ -104,7 +104,7 @@ class Requests:
 
     def __init__(
         self,
-        url: str,
+        connect: Connect,
         *,
         keys: Keys,
         worker: str,
@@ -117,8 +117,8 @@ class Requests:
         self._router = router
         self._answerers = answerers
         self._metrics = metrics
-        self._reader = make_redis(url, name=f"{worker}-requests", connections=2)
-        self._redis = make_redis(url, name=f"{worker}-settler", connections=2 + len(answerers))
+        self._reader = connect(name=f"{worker}-requests", connections=2)
+        self._redis = connect(name=f"{worker}-settler", connections=2 + len(answerers))
         self._queue: asyncio.Queue[Entry] = asyncio.Queue(maxsize=len(answerers))
         self._offset_ms = 0.0
         self._claimed_at = 0.0

@@ -19,7 +19,7 @@ from chatcore.delivery.frames import encode_answer, encode_message, encode_recei
 from chatcore.errors import CodecError
 from chatcore.keys import Keys, Member, group_of
 from chatcore.push import Kind, record
-from chatcore.redis_client import answered, close_redis, make_redis
+from chatcore.redis_client import Connect, answered, close_redis
 
 from delivery_worker.batch import DeadLetter
 from delivery_worker.inbox import StreamEntry
@@ -94,10 +94,10 @@ def users_of(pushes: Iterable[Message | Receipt]) -> set[str]:
 class RedisRouter:
     """`Router` on Redis, used by fewer tasks at a time than it has connections."""
 
-    def __init__(self, url: str, *, keys: Keys, worker: str, dead_letters: int, connections: int = 2) -> None:
+    def __init__(self, connect: Connect, *, keys: Keys, worker: str, dead_letters: int, connections: int = 2) -> None:
         self._keys = keys
         self._dead_letters = dead_letters
-        self._redis = make_redis(url, name=f"{worker}-router", connections=connections)
+        self._redis = connect(name=f"{worker}-router", connections=connections)
 
     async def publish(
         self,

@@ -12,6 +12,7 @@ from chatcore.health import HealthServer
 from chatcore.keys import Keys
 from chatcore.lifecycle import Step, Supervisor
 from chatcore.logs import get_logger
+from chatcore.redis_client import Connect, connect_to
 from chatcore.vitals import Vitals
 from prometheus_client import CollectorRegistry
 
@@ -57,6 +58,7 @@ class GatewayApp:
         self.drain = Drain(self.registry)
         self.jwks = self._make_jwks()
         self.tokens = self._make_tokens()
+        self.connect = self.make_connect()
         self._make_ways()
         self._make_guard()
         self._make_shell()
@@ -88,7 +90,7 @@ class GatewayApp:
             supervisor.spawn(name, work)
         if self.jwks is not None:
             supervisor.spawn("jwks", self.jwks.watch())
-        await self._listen()
+        await self.serve_clients()
 
     def shutdown(self) -> Sequence[Step]:
         """Send the clients elsewhere, forward what they left, then close what is open."""
@@ -101,6 +103,19 @@ class GatewayApp:
             Step("close_redis", self._close),
             Step("stop_health", self.health.stop),
         )
+
+    def make_connect(self) -> Connect:
+        """Make the way to Redis."""
+        return connect_to(self.settings.redis_dsn)
+
+    async def make_runner(self) -> web.AppRunner:
+        """Make the HTTP server, listening nowhere yet."""
+        app = web.Application()
+        app.router.add_route("*", "/v1/ws", self.door.serve)
+        app.router.add_route("*", "/{path:.*}", _not_found)
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=1.0)
+        await runner.setup()
+        return runner
 
     def _make_jwks(self) -> Jwks | None:
         settings = self.settings
@@ -120,7 +135,7 @@ class GatewayApp:
     def _make_ways(self) -> None:
         """Make what goes to Redis and what decides of it."""
         self.outbox = Outbox(
-            self.settings.redis_dsn,
+            self.connect,
             keys=self.keys,
             gateway=self.gateway_id,
             ttl_ms=self.settings.presence_ttl_s * 1000,
@@ -150,7 +165,7 @@ class GatewayApp:
             welcome_epoch=self._know_epoch,
         )
         self.watch = Watch(
-            self.settings.redis_dsn,
+            self.connect,
             keys=self.keys,
             gateway=self.gateway_id,
             outbox=self.outbox,
@@ -164,7 +179,7 @@ class GatewayApp:
         settings = self.settings
         dispatcher = Dispatcher(registry=self.registry, syncs=self.syncs, metrics=self.metrics, heard=self.watch.heard)
         self.subscriber = Subscriber(
-            settings.redis_dsn,
+            self.connect,
             keys=self.keys,
             gateway=self.gateway_id,
             dispatcher=dispatcher,
@@ -190,12 +205,9 @@ class GatewayApp:
             leaving=lambda: self.drain.draining,
         )
 
-    async def _listen(self) -> None:
-        app = web.Application()
-        app.router.add_route("*", "/v1/ws", self.door.serve)
-        app.router.add_route("*", "/{path:.*}", _not_found)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=1.0)
-        await self._runner.setup()
+    async def serve_clients(self) -> None:
+        """Listen."""
+        self._runner = await self.make_runner()
         listener = _listener(self.settings.host, self.settings.port)
         await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
         self.port = listener.getsockname()[1]

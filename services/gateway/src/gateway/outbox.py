@@ -19,7 +19,7 @@ from typing import Any, Final
 from chatcore.errors import StoreUnavailable
 from chatcore.keys import Keys
 from chatcore.logs import get_logger
-from chatcore.redis_client import answered, close_redis, make_redis
+from chatcore.redis_client import Connect, answered, close_redis
 from chatcore.stream import (
     FIELD,
     Heartbeats,
@@ -60,7 +60,7 @@ class Outbox:
 
     def __init__(
         self,
-        url: str,
+        connect: Connect,
         *,
         keys: Keys,
         gateway: str,
@@ -69,7 +69,7 @@ class Outbox:
         unavailable: Callable[[int, str], None],
         unasked: Callable[[int, str | None], None],
     ) -> None:
-        self._redis = make_redis(url, name=f"{gateway}-outbox", connections=2)
+        self._redis = connect(name=f"{gateway}-outbox", connections=2)
         self._keys, self._gateway, self._ttl_ms, self._metrics = keys, gateway, ttl_ms, metrics
         self._unavailable, self._unasked = unavailable, unasked
         self._turn = Turn()

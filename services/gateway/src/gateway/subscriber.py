@@ -15,7 +15,7 @@ from chatcore.errors import Close, CodecError
 from chatcore.keys import Keys
 from chatcore.logs import get_logger
 from chatcore.push import Kind, read_close, read_presence, records
-from chatcore.redis_client import BROKEN, close_redis, make_redis
+from chatcore.redis_client import BROKEN, Connect, close_redis
 
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
@@ -80,9 +80,9 @@ class Subscriber:
     """Reads the channel, and subscribes again after any failure."""
 
     def __init__(
-        self, url: str, *, keys: Keys, gateway: str, dispatcher: Dispatcher, confirmed: Callable[[bool], None]
+        self, connect: Connect, *, keys: Keys, gateway: str, dispatcher: Dispatcher, confirmed: Callable[[bool], None]
     ) -> None:
-        self._redis = make_redis(url, name=f"{gateway}-subscriber", connections=2)
+        self._redis = connect(name=f"{gateway}-subscriber", connections=2)
         self._channel = keys.channel(gateway)
         self._dispatcher = dispatcher
         self._confirmed = confirmed

@@ -16,7 +16,7 @@ from chatcore.errors import StoreUnavailable
 from chatcore.keys import Keys
 from chatcore.logs import get_logger
 from chatcore.push import Kind, record
-from chatcore.redis_client import answered, close_redis, make_redis
+from chatcore.redis_client import Connect, answered, close_redis
 
 from gateway.metrics import GatewayMetrics
 from gateway.outbox import Outbox
@@ -55,7 +55,7 @@ class Watch:
 
     def __init__(
         self,
-        url: str,
+        connect: Connect,
         *,
         keys: Keys,
         gateway: str,
@@ -64,7 +64,7 @@ class Watch:
         max_backlog: int,
         metrics: GatewayMetrics,
     ) -> None:
-        self._redis = make_redis(url, name=f"{gateway}-watch", connections=2)
+        self._redis = connect(name=f"{gateway}-watch", connections=2)
         self._keys, self._gateway, self._outbox = keys, gateway, outbox
         self._reactions, self._max_backlog, self._metrics = reactions, max_backlog, metrics
         self._looks = self._sent = self._heard = self._misses = 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from chatcore.health import HealthServer
 from chatcore.keys import Keys
 from chatcore.lifecycle import Step, Supervisor
+from chatcore.redis_client import Connect, connect_to
 from chatcore.vitals import Vitals
 from prometheus_client import CollectorRegistry
 
@@ -26,10 +27,11 @@ class PresenceApp:
         self.registry = CollectorRegistry()
         self.metrics = PresenceMetrics(self.registry)
         self.vitals = Vitals(self.registry)
+        self.connect = self.make_connect()
         self.devices = self.make_devices("events")
         self.swept_devices = self.make_devices("sweeper")
         self.stream = PresenceStream(
-            settings.redis_dsn, keys=self.keys, consumer=self.replica, devices=self.devices, metrics=self.metrics
+            self.connect, keys=self.keys, consumer=self.replica, devices=self.devices, metrics=self.metrics
         )
         self.sweeper = Sweeper(
             devices=self.swept_devices, behind=lambda: self.stream.behind, share=self._share, metrics=self.metrics
@@ -57,10 +59,14 @@ class PresenceApp:
             Step("stop_health", self.health.stop),
         )
 
+    def make_connect(self) -> Connect:
+        """Make the way to Redis."""
+        return connect_to(self.settings.redis_dsn)
+
     def make_devices(self, purpose: str) -> Devices:
         """Make the adapter to the devices' keys for one task."""
         return Devices(
-            self.settings.redis_dsn,
+            self.connect,
             keys=self.keys,
             name=f"{self.replica}-{purpose}",
             ttl_ms=self.settings.presence_ttl_s * 1000,

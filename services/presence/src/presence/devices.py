@@ -18,7 +18,7 @@ import orjson
 from chatcore.errors import CodecError, StoreUnavailable
 from chatcore.keys import Keys, Member
 from chatcore.push import Kind, record
-from chatcore.redis_client import answered, close_redis, make_redis
+from chatcore.redis_client import Connect, answered, close_redis
 from chatcore.stream import Subscribed, TypingSeen, Unsubscribed
 from redis.exceptions import NoScriptError
 
@@ -63,8 +63,8 @@ class Asked:
 class Devices:
     """Looks at users and extends devices, for one task at a time. Every method raises `StoreUnavailable`."""
 
-    def __init__(self, url: str, *, keys: Keys, name: str, ttl_ms: int, metrics: PresenceMetrics) -> None:
-        self._redis = make_redis(url, name=name, connections=2)
+    def __init__(self, connect: Connect, *, keys: Keys, name: str, ttl_ms: int, metrics: PresenceMetrics) -> None:
+        self._redis = connect(name=name, connections=2)
         self._keys = keys
         self._ttl_ms = ttl_ms
         self._metrics = metrics

@@ -19,7 +19,7 @@ from chatcore.errors import CodecError, StoreUnavailable
 from chatcore.ids import UserId
 from chatcore.keys import PRESENCE_GROUP, Keys
 from chatcore.logs import get_logger
-from chatcore.redis_client import answered, close_redis, make_redis
+from chatcore.redis_client import Connect, answered, close_redis
 from chatcore.stream import (
     FIELD,
     Connected,
@@ -65,13 +65,15 @@ Dated = tuple[PresenceEvent, int]
 class PresenceStream:
     """Reads and handles until stopped."""
 
-    def __init__(self, url: str, *, keys: Keys, consumer: str, devices: Devices, metrics: PresenceMetrics) -> None:
+    def __init__(
+        self, connect: Connect, *, keys: Keys, consumer: str, devices: Devices, metrics: PresenceMetrics
+    ) -> None:
         self._key = keys.presence
         self._consumer = consumer
         self._devices = devices
         self._metrics = metrics
-        self._reader = make_redis(url, name=f"{consumer}-reader", connections=2)
-        self._redis = make_redis(url, name=f"{consumer}-settler", connections=2)
+        self._reader = connect(name=f"{consumer}-reader", connections=2)
+        self._redis = connect(name=f"{consumer}-settler", connections=2)
         self._tidied_at = 0.0
         self._from = UNSETTLED
         self._stopping = False

@@ -14,8 +14,9 @@ from chatcore.ids import ConversationId, DeviceId, Seq, UserId
 from pymysql.constants import ER
 from pymysql.err import DataError, MySQLError
 
-from delivery_worker.store.session import Rows, Session
+from delivery_worker.store.session import Session
 from delivery_worker.store.values import binary, numbers, text
+from delivery_worker.store.wire import Rows
 
 NOW: Final = "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
 """The clock of a statement's start: read in a statement of its own after the fence (R4c)."""

@@ -11,8 +11,9 @@ from chatcore.errors import Refusal, StoreUnavailable
 from pymysql.err import MySQLError
 
 from delivery_worker.store.batches import NOW
-from delivery_worker.store.session import Rows, Session
+from delivery_worker.store.session import Session
 from delivery_worker.store.values import text
+from delivery_worker.store.wire import Rows
 
 MAX_DEVICES: Final = 20
 """Of a user, seen within `FORGET_MS`."""

@@ -7,8 +7,9 @@ from typing import Protocol
 from chatcore.errors import ConfigurationError, StoreUnavailable
 from pymysql.err import MySQLError
 
-from delivery_worker.store.session import Rows, Session
+from delivery_worker.store.session import Session
 from delivery_worker.store.values import numbers, text
+from delivery_worker.store.wire import Rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from pymysql.err import MySQLError
 
 from delivery_worker.pager import Item, Member
 from delivery_worker.store.batches import NOW
-from delivery_worker.store.session import Rows, Session
+from delivery_worker.store.session import Session
 from delivery_worker.store.values import binary, text
+from delivery_worker.store.wire import Rows
 
 SNAPSHOT: Final = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",

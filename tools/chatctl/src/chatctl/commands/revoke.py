@@ -8,6 +8,7 @@ from typing import Annotated
 from chatcore.errors import Close, StoreUnavailable
 from chatcore.keys import Keys, Member
 from chatcore.push import Kind, close_payload
+from chatcore.redis_client import connect_to
 from cyclopts import Parameter
 from delivery_worker.router import Publications, RedisRouter
 from delivery_worker.settings import MySQLSettings
@@ -58,7 +59,7 @@ async def _revoke(stack: StackFile, user: str, device: str | None, *, undo: bool
 
 async def _close_open(stack: StackFile, user: str, device: str | None) -> None:
     url = f"redis://127.0.0.1:{stack.redis.port}/0"
-    router = RedisRouter(url, keys=Keys(), worker="chatctl", dead_letters=1)
+    router = RedisRouter(connect_to(url), keys=Keys(), worker="chatctl", dead_letters=1)
     try:
         async with asyncio.timeout(GONE_S):
             while members := _of(device, (await router.routes([user])).get(user, ())):
