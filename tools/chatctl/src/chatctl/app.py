@@ -4,12 +4,13 @@ import sys
 
 from cyclopts import App
 
-from chatctl.commands import asyncapi, chat, down, logs, revoke, token, up
+from chatctl.commands import asyncapi, bench, chat, down, logs, revoke, token, up
 from chatctl.failure import Failure
 
 app = App(name="chatctl", help="The local stack of the chat backend, and what people need around it.", version_flags=[])
 for command in (up.up, down.down, token.token, chat.chat, logs.logs, revoke.revoke, asyncapi.asyncapi):
     app.command(command)
+app.command(bench.app)
 
 
 def main() -> None:

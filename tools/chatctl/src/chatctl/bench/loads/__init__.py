@@ -1,0 +1,1 @@
+"""What the generators do: one module for each kind of load."""

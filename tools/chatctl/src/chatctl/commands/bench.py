@@ -1,0 +1,83 @@
+"""`bench`: measures the system. Each scenario runs against a private stack of its own, and ends by itself."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from chatctl.bench.measure import Options
+from chatctl.bench.result import Result, compared
+from chatctl.bench.scenarios import life as lives
+
+app = App(name="bench", help="Measure the system: each scenario on a private stack, with its targets beside.")
+STACKS: Final = Path("bench/stacks")
+"""Where the private stacks keep their data: on the checkout's disk, since a folder in memory commits for nothing."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What all scenarios can be told.
+
+    Parameters
+    ----------
+    duration: Seconds of the window that is measured.
+    warm_up: Seconds of the same load before it.
+    gateways: Gateway processes.
+    workers: Worker processes.
+    generators: Processes that make the load.
+    profile: Write a flame graph of each service too; it costs the server up to a tenth.
+    """
+
+    duration: float = 20.0
+    warm_up: float = 5.0
+    gateways: int = 1
+    workers: int = 1
+    generators: int = 1
+    profile: Annotated[bool, Parameter(negative="")] = False
+
+    @property
+    def options(self) -> Options:
+        """The same for the scenarios."""
+        return Options(
+            duration_s=self.duration,
+            warm_s=self.warm_up,
+            gateways=self.gateways,
+            workers=self.workers,
+            generators=self.generators,
+            profile=self.profile,
+        )
+
+
+@app.default
+def bench(
+    *, compare: Annotated[tuple[Path, Path] | None, Parameter(help="Print the ratios of two results.")] = None
+) -> None:
+    """Compare two results; without arguments, show the scenarios."""
+    if compare is None:
+        app.help_print()
+        return
+    print(compared(Result.read(compare[0]), Result.read(compare[1])))
+
+
+@app.command
+def life(*, pairs: int = 300, in_flight: int = 4, window: Window = Window()) -> None:
+    """Measure the whole life of messages under much load."""
+    _run(lambda folder: lives.life(folder, window.options, pairs=pairs, in_flight=in_flight))
+
+
+@app.command
+def light(*, pairs: int = 20, window: Window = Window()) -> None:
+    """Measure the whole life of messages under little load."""
+    _run(lambda folder: lives.light(folder, window.options, pairs=pairs))
+
+
+def _run(scenario: Callable[[Path], Coroutine[None, None, Result]]) -> Result:
+    STACKS.mkdir(parents=True, exist_ok=True)
+    result = asyncio.run(scenario((STACKS / "one").resolve()))
+    print(result.table())
+    print(f"written to {result.write()}", flush=True)
+    return result
