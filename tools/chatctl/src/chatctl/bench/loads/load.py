@@ -87,7 +87,7 @@ async def in_turns(work: Iterable[Coroutine[None, None, object]], at_once: int =
 
 async def until(condition: Callable[[], bool], *, within_s: float) -> None:
     """Wait for a condition; past the deadline its caller counts what is missing."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + within_s
-    while not condition() and loop.time() < deadline:
+    for _ in range(round(within_s / LOOK_S)):
+        if condition():
+            return
         await asyncio.sleep(LOOK_S)
