@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from chatcore.errors import ConfigurationError
@@ -56,6 +56,8 @@ class HealthServer:
             await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {self._host}:{self._port}: {error}") from error
+        ready = Gauge("chat_ready", "1 while nothing is missing to serve, as /readyz says.", registry=self._registry)
+        ready.set_function(lambda: float(self._readiness() is None))
         port: int = self._runner.addresses[0][1]
         log.info("health_listening", host=self._host, port=port)
         return port

@@ -4,7 +4,7 @@ A record is a header (kind, connection, length) and a payload. The gateway looks
 a frame (DESIGN section 6).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
@@ -33,11 +33,15 @@ class Kind(IntEnum):
     """A frame for every subscriber of a user: the user id, a NUL, the frame. The connection is 0."""
     UNSYNCED = 7
     """The sync of this connection failed for now: ask again later. The payload is the request's number in decimal."""
+    TIMING = 8
+    """How long this publication was on its way, see `Timing`. The connection is 0."""
 
 
 _HEADER: Final = Struct("<BQI")
 _PAGE: Final = Struct("<IIH")
 _CODE: Final = Struct("<H")
+_TIME: Final = Struct("<Q")
+_TURN: Final = Struct("<QI")
 
 
 def record(kind: Kind, connection: int, payload: bytes) -> bytes:
@@ -110,6 +114,28 @@ class Admission:
             return cls(int(number), Refusal(refusal) if refusal else None)
         except ValueError as error:
             raise CodecError(f"not an admission: {payload[:100]!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When a publication was made, and which turns of the gateway it answers. For latencies only."""
+
+    published_ms: int
+    """By Redis's clock."""
+    turns: Mapping[int, int]
+    """How many sends of each turn are answered; a turn is named by its time, by the gateway's own clock."""
+
+    def encode(self) -> bytes:
+        """Write the payload of a `TIMING` record."""
+        return _TIME.pack(self.published_ms) + b"".join([_TURN.pack(*turn) for turn in self.turns.items()])
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Timing":
+        """Read the payload of a `TIMING` record. Raises `CodecError`."""
+        try:
+            return cls(_TIME.unpack_from(payload)[0], dict(_TURN.iter_unpack(payload[_TIME.size :])))
+        except StructError as error:
+            raise CodecError(f"not a timing: {payload[:100]!r}") from error
 
 
 def close_payload(code: Close, reason: str) -> bytes:

@@ -9,6 +9,7 @@ from chatcore.health import HealthServer
 from chatcore.keys import Keys
 from chatcore.lifecycle import Step, Supervisor
 from chatcore.redis_client import Connect, connect_to
+from chatcore.redis_clock import RedisClock
 from chatcore.vitals import Vitals
 from prometheus_client import CollectorRegistry
 
@@ -16,6 +17,7 @@ from delivery_worker.committer import Committer
 from delivery_worker.inbox import RedisInbox
 from delivery_worker.loop import Limits, WorkerLoop
 from delivery_worker.metrics import WorkerMetrics
+from delivery_worker.observer import Observer
 from delivery_worker.requests import Answerer, Requests
 from delivery_worker.router import RedisRouter
 from delivery_worker.schema import check_schema
@@ -26,6 +28,7 @@ from delivery_worker.store.ownership import Meta, MySQLOwnerStore
 from delivery_worker.store.reads import ReadStore
 from delivery_worker.store.session import BATCH_IDLE_S, READ_IDLE_S, Session
 from delivery_worker.syncs import Syncer
+from delivery_worker.undelivered import Undelivered
 
 
 class WorkerApp:
@@ -39,6 +42,8 @@ class WorkerApp:
         self.metrics = WorkerMetrics(self.registry)
         self.vitals = Vitals(self.registry)
         self.connect = self.make_connect()
+        self.clock = RedisClock()
+        self.undelivered = Undelivered()
         self.session = self.make_session(idle_s=BATCH_IDLE_S)
         self.owners = MySQLOwnerStore(self.session, owner=self.worker)
         self.batches = MySQLBatchStore(self.session, owner=self.worker)
@@ -47,6 +52,15 @@ class WorkerApp:
         self.requests_router = self.make_router(connections=settings.sync_connections)
         self.read_sessions = [self.make_session(idle_s=READ_IDLE_S) for _ in range(settings.sync_connections)]
         self.loop: WorkerLoop | None = None
+        self.observer = Observer(
+            self.connect,
+            keys=self.keys,
+            worker=self.worker,
+            clock=self.clock,
+            undelivered=self.undelivered,
+            metrics=self.metrics,
+            owned=lambda: self.loop.owned if self.loop is not None else frozenset(),
+        )
         self._supervisor: Supervisor | None = None
         self.requests: Requests | None = None
         self.health = HealthServer(
@@ -62,7 +76,10 @@ class WorkerApp:
         await self.health.start()
         self.loop = self.make_loop(meta)
         self.requests = self.make_requests(meta)
+        self.metrics.partitions.set(meta.partitions)
+        self.metrics.oldest.read = self.loop.oldest_s
         supervisor.spawn("vitals", self.vitals.watch())
+        supervisor.spawn("observer", self.observer.run())
         supervisor.spawn("requests", self.requests.run())
         supervisor.spawn("loop", self.loop.run())
 
@@ -81,7 +98,7 @@ class WorkerApp:
 
     def make_session(self, *, idle_s: int) -> Session:
         """Make a session on MySQL."""
-        return Session(self.settings, idle_s=idle_s)
+        return Session(self.settings, idle_s=idle_s, failed=self.metrics.database_error)
 
     async def check_schema(self) -> None:
         """Refuse a schema that is too old. Raises `ConfigurationError`."""
@@ -96,6 +113,7 @@ class WorkerApp:
             worker=self.worker,
             dead_letters=settings.dead_letters,
             connections=connections + 1,
+            clock=self.clock,
         )
 
     def make_loop(self, meta: Meta) -> WorkerLoop:
@@ -106,11 +124,13 @@ class WorkerApp:
             meta=meta,
             inbox=self.inbox,
             owners=self.owners,
-            committer=Committer(self.batches, memory, self.metrics),
+            committer=Committer(self.batches, memory, self.metrics, self.undelivered),
             memory=memory,
             router=self.router,
             metrics=self.metrics,
             limits=Limits(events=self.settings.batch_events, bytes=self.settings.batch_bytes),
+            undelivered=self.undelivered,
+            clock=self.clock,
         )
 
     def make_requests(self, meta: Meta) -> Requests:
@@ -146,6 +166,7 @@ class WorkerApp:
         for session in (self.session, *self.read_sessions):
             session.close()
         await self.inbox.close()
+        await self.observer.close()
         await self.router.close()
         await self.requests_router.close()
         if self.requests is not None:

@@ -21,6 +21,19 @@ class Item(NamedTuple):
     event: Event
 
 
+class Packed(NamedTuple):
+    """An entry's way so far, for latencies only."""
+
+    partition: int
+    gateway: str
+    accepted_ms: int
+    """By the gateway's clock."""
+    written_ms: int
+    """By Redis's clock."""
+    events: int
+    sends: int
+
+
 class DeadLetter(NamedTuple):
     """What was given up on, with its reason."""
 
@@ -38,7 +51,7 @@ class Batch:
         self.items: list[Item] = []
         self.refused: list[Refused] = []
         self.dead: list[DeadLetter] = []
-        self.accepted_ms: list[int] = []
+        self.packed: list[Packed] = []
         for entry in entries:
             self._take(entry, partitions)
 
@@ -53,13 +66,18 @@ class Batch:
         except CodecError as error:
             self.dead.append(DeadLetter(entry.partition, entry.id, str(error), entry.data))
             return
-        self.accepted_ms.append(decoded.accepted_ms)
+        sends = 0
         for event in decoded.events:
+            sends += type(event) is SendEvent
             conversation = conversation_id(event.origin.user, event.peer)
             if partition_of(conversation, partitions) == entry.partition:
                 self.items.append(Item(entry.partition, entry.id, conversation, event))
             else:
                 self.refused.append(_refused(event))
+        written_ms = entry.written_ms
+        self.packed.append(
+            Packed(entry.partition, decoded.gateway, decoded.accepted_ms, written_ms, len(decoded.events), sends)
+        )
 
 
 def _refused(event: Event) -> Refused:

@@ -17,6 +17,7 @@ from chatcore.stream import SendEvent
 from delivery_worker.batch import DeadLetter, Item
 from delivery_worker.metrics import WorkerMetrics
 from delivery_worker.store.batches import BatchStore, Fence, Poisoned, Repeat, Sought, Taken, Wanted
+from delivery_worker.undelivered import Undelivered
 
 log = get_logger(__name__)
 
@@ -36,8 +37,9 @@ class Outcome:
 class Committer:
     """Commits the events of an owner's batches, one at a time."""
 
-    def __init__(self, store: BatchStore, memory: Memory, metrics: WorkerMetrics) -> None:
+    def __init__(self, store: BatchStore, memory: Memory, metrics: WorkerMetrics, undelivered: Undelivered) -> None:
         self._store = store
+        self._undelivered = undelivered
         self._memory = memory
         self._metrics = metrics
         self._skip_locked = False
@@ -65,7 +67,7 @@ class Committer:
             try:
                 await self._transaction(epoch, items, outcome, replay=replay)
             except Taken:
-                self._metrics.repeats.labels("taken").inc()
+                self._metrics.repeats.counts["taken"] += 1
                 self._memory.forget(item.conversation for item in items)
                 await self._transaction(epoch, items, outcome, replay=True)
         except (Poisoned, Taken, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
@@ -75,7 +77,7 @@ class Committer:
             await self._halve(epoch, items, outcome, error, replay=replay)
 
     async def _halve(self, epoch: int, items: list[Item], outcome: Outcome, error: Exception, *, replay: bool) -> None:
-        self._metrics.repeats.labels("poison").inc()
+        self._metrics.repeats.counts["poison"] += 1
         if len(items) > 1:
             middle = len(items) // 2
             await self._commit(epoch, items[:middle], outcome, replay=True)
@@ -151,5 +153,7 @@ class Committer:
         self._metrics.messages.inc(len(made.messages))
         self._metrics.duplicates.inc(made.duplicates)
         for answer in made.answers:
-            if isinstance(answer, Refused):
-                self._metrics.refused.labels(answer.code.value).inc()
+            if type(answer) is Refused:
+                self._metrics.refused.counts[answer.code.value] += 1
+        for count, seconds in self._undelivered.acknowledged(made.states, monotonic()):
+            self._metrics.delivery_seconds.observe(seconds, count)

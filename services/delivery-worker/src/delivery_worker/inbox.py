@@ -38,6 +38,11 @@ class StreamEntry(NamedTuple):
     id: bytes
     data: bytes
 
+    @property
+    def written_ms(self) -> int:
+        """When Redis took it, by its own clock."""
+        return int(self.id.partition(b"-")[0])
+
 
 class Inbox(Protocol):
     """The worker's way to read events and to be seen alive."""

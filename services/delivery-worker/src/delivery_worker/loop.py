@@ -14,6 +14,7 @@ from typing import Final
 from chatcore.delivery import Memory
 from chatcore.errors import StoreUnavailable
 from chatcore.logs import get_logger
+from chatcore.redis_clock import RedisClock
 
 from delivery_worker.batch import Batch, take, without
 from delivery_worker.committer import Committer, Outcome
@@ -23,6 +24,7 @@ from delivery_worker.partitions import Claims
 from delivery_worker.router import Router
 from delivery_worker.store.batches import Repeat
 from delivery_worker.store.ownership import Meta, OwnerStore
+from delivery_worker.undelivered import Undelivered
 
 BEAT_S: Final = 1.0
 ALIVE_S: Final = DEAD_MS / 1000
@@ -64,6 +66,8 @@ class WorkerLoop:
         router: Router,
         metrics: WorkerMetrics,
         limits: Limits,
+        undelivered: Undelivered,
+        clock: RedisClock,
     ) -> None:
         self._meta = meta
         self._inbox = inbox
@@ -73,11 +77,13 @@ class WorkerLoop:
         self._router = router
         self._metrics = metrics
         self._limits = limits
+        self._undelivered, self._clock = undelivered, clock
         self._claims = Claims(worker, meta.partitions)
         self._owned: frozenset[int] = frozenset()
         self._epoch = 0
         self._pending: deque[StreamEntry] = deque()
         self._held: deque[StreamEntry] = deque()
+        self._in_hand: list[StreamEntry] = []
         self._held_until = 0.0
         self._replay = False
         self._beat_at = self._mysql_at = self._due_at = monotonic()
@@ -89,6 +95,21 @@ class WorkerLoop:
         """Whether both stores answered lately: what readiness asks."""
         return monotonic() - min(self._beat_at, self._mysql_at) < ALIVE_S + BEAT_S
 
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partitions that this worker owns, as far as it knows."""
+        return self._owned
+
+    def oldest_s(self) -> dict[str, float]:
+        """Give the age of the oldest unsettled entry of each owned partition, by Redis's clock."""
+        oldest = {str(partition): 0.0 for partition in sorted(self._owned)}
+        now_ms = self._clock.now_ms()
+        for entry in (*self._in_hand, *self._held, *self._pending):
+            name, age_s = str(entry.partition), (now_ms - entry.written_ms) / 1000
+            if age_s > oldest.get(name, age_s):
+                oldest[name] = age_s
+        return oldest
+
     async def run(self) -> None:
         """Work until `stop`. A store's failure is waited out; anything else ends the task, and so the service."""
         try:
@@ -97,7 +118,7 @@ class WorkerLoop:
                     await self._turn()
                 except StoreUnavailable as error:
                     log.warning("store_unavailable", error=str(error))
-                    self._metrics.repeats.labels("store").inc()
+                    self._metrics.repeats.counts["store"] += 1
                     await asyncio.sleep(uniform(BACKOFF_S / 4, BACKOFF_S))  # noqa: S311 - jitter
         finally:
             self._stopped.set()
@@ -138,6 +159,7 @@ class WorkerLoop:
         change = self._claims.beat(live, self._owned)
         if change.drop:
             self._drop(change.drop)
+            self._disown()
         if change.take:
             await self._adopt(change.take)
 
@@ -147,6 +169,7 @@ class WorkerLoop:
             log.warning("started_over", partitions=len(self._owned))
         self._claims.reset()
         self._drop(self._owned)
+        self._disown()
         self._memory.clear()
         self._beat_at = monotonic()
         self._due_at = self._beat_at
@@ -156,6 +179,11 @@ class WorkerLoop:
         self._pending = deque(without(self._pending, partitions))
         self._held = deque(without(self._held, partitions))
         self._metrics.owned.set(len(self._owned))
+
+    def _disown(self) -> None:
+        """Follow no deliveries but those of what is owned."""
+        gone = self._undelivered.retain(self._owned, self._meta.partitions)
+        self._metrics.undelivered_ends.counts["disowned"] += gone
 
     async def _adopt(self, take: frozenset[int] = frozenset()) -> None:
         """Own everything anew under a later epoch, and read all that is unsettled from the start (R2).
@@ -172,6 +200,7 @@ class WorkerLoop:
         self._epoch, self._owned, self._replay = epoch, owned, True
         self._metrics.takeovers.inc(len(owned - keep))
         self._metrics.owned.set(len(owned))
+        self._disown()
         log.info("partitions_owned", epoch=epoch, owned=len(owned), taken=len(owned - keep))
 
     # -- batches -------------------------------------------------------------------------------------------------------
@@ -206,9 +235,16 @@ class WorkerLoop:
 
     async def _handle(self) -> None:
         taken = take(self._pending, most_entries=self._limits.events, most_bytes=self._limits.bytes)
+        self._in_hand = taken
+        try:
+            await self._handle_taken(taken)
+        finally:
+            self._in_hand = []
+
+    async def _handle_taken(self, taken: list[StreamEntry]) -> None:
         try:
             batch = Batch(taken, self._meta.partitions)
-            self._metrics.batch_events.observe(len(batch.items))
+            self._time(batch)
             outcome = await self._commit(batch)
         except (StoreUnavailable, Repeat) as error:
             # They stay this worker's to handle, in their order; some may be committed by now.
@@ -217,10 +253,16 @@ class WorkerLoop:
             if isinstance(error, StoreUnavailable):
                 raise
             log.warning("batch_repeats", error=str(error))
-            self._metrics.repeats.labels("rolled_back").inc()
+            self._metrics.repeats.counts["rolled_back"] += 1
             await asyncio.sleep(uniform(0, BACKOFF_S / 4))  # noqa: S311 - jitter
             return
         await self._publish(batch, outcome)
+
+    def _time(self, batch: Batch) -> None:
+        self._metrics.batch_events.observe(len(batch.items))
+        now_ms = self._clock.now_ms()
+        for packed in batch.packed:
+            self._metrics.stream_seconds.observe(max(0.0, now_ms - packed.written_ms) / 1000, packed.events)
 
     async def _commit(self, batch: Batch) -> Outcome:
         if not batch.items:
@@ -234,22 +276,27 @@ class WorkerLoop:
         if outcome.lost:
             log.warning("fenced", partitions=sorted(outcome.lost), epoch=self._epoch)
             self._drop(outcome.lost)
-        handled = without(batch.entries, outcome.lost | outcome.locked)
+            self._disown()
+        left = outcome.lost | outcome.locked
+        handled = without(batch.entries, left)
         if outcome.locked:
             self._hold([entry for entry in batch.entries if entry.partition in outcome.locked])
         began = monotonic()
         try:
-            await self._router.publish(
+            online = await self._router.publish(
                 outcome.plans,
                 refused=batch.refused,
                 settle=handled,
                 epoch=self._epoch,
                 dead=[*batch.dead, *outcome.dead],
+                packed=[packed for packed in batch.packed if packed.partition not in left] if left else batch.packed,
             )
         except StoreUnavailable:
             # Nobody knows whether it was published: everything unsettled is read again, and published again (R3).
             await self._adopt()
             raise
-        self._metrics.publish_seconds.observe(monotonic() - began)
+        now = monotonic()
+        self._metrics.publish_seconds.observe(now - began)
+        self._metrics.undelivered_ends.counts["full"] += self._undelivered.published(outcome.plans, online, now)
         self._metrics.pending.set(len(self._pending))
         self._metrics.remembered.set(len(self._memory))

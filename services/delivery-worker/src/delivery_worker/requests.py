@@ -63,7 +63,7 @@ class Answerer:
             log.warning("request_failed", kind=type(request).__name__, error=str(error))
             self._metrics.requests_failed.inc()
             _answer_later(request, publications)
-        self._metrics.requests.labels(type(request).__name__).inc()
+        self._metrics.requests.counts[type(request).__name__] += 1
         self._metrics.request_seconds.observe(monotonic() - began)
 
     async def _answer(self, request: Request, publications: Publications, routes: Sequence[Connection]) -> None:
@@ -203,7 +203,8 @@ class Requests:
         await self._settle(entry_id)
 
     def _requests(self, entry_id: bytes, data: bytes) -> list[Request]:
-        age_ms = time() * 1000 + self._offset_ms - int(entry_id.partition(b"-")[0])
+        age_ms = max(0.0, time() * 1000 + self._offset_ms - int(entry_id.partition(b"-")[0]))
+        self._metrics.request_wait.observe(age_ms / 1000)
         if age_ms > STALE_MS:
             self._metrics.requests_stale.inc()
             return []

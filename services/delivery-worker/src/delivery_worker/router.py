@@ -11,17 +11,18 @@ It caches nothing: a route is looked up after the commit, so a message is seen b
 meanwhile, or by the router, or by both.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from chatcore.delivery import Answer, Message, Plan, Receipt, Refused
 from chatcore.delivery.frames import encode_answer, encode_message, encode_receipt
 from chatcore.errors import CodecError
 from chatcore.keys import Keys, Member, group_of
-from chatcore.push import Kind, record
+from chatcore.push import Kind, Timing, record
 from chatcore.redis_client import Connect, answered, close_redis
+from chatcore.redis_clock import RedisClock
 
-from delivery_worker.batch import DeadLetter
+from delivery_worker.batch import DeadLetter, Packed
 from delivery_worker.inbox import StreamEntry
 
 Routes = Mapping[str, Sequence[Member]]
@@ -40,8 +41,9 @@ class Router(Protocol):
         settle: Sequence[StreamEntry] = (),
         epoch: int = 0,
         dead: Sequence[DeadLetter] = (),
-    ) -> None:
-        """Look the routes up, then publish and settle at once."""
+        packed: Sequence[Packed] = (),
+    ) -> Collection[str]:
+        """Look the routes up, then publish and settle at once; gives the users who have a device to tell."""
 
 
 class Publications:
@@ -72,6 +74,16 @@ class Publications:
         if push.to_self:
             self._tell(routes.get(push.user, ()), push.device, encode_receipt, push, push.peer)
 
+    def time(self, now_ms: float, packed: Iterable[Packed]) -> None:
+        """Say when this is published, and to each gateway which of its own turns are answered with it."""
+        turns: dict[str, dict[int, int]] = {}
+        for _, gateway, accepted_ms, _, _, sends in packed:
+            if sends:
+                answered = turns.setdefault(gateway, {})
+                answered[accepted_ms] = answered.get(accepted_ms, 0) + sends
+        for gateway in self.by_gateway:
+            self.add(gateway, Kind.TIMING, 0, Timing(int(now_ms), turns.get(gateway, {})).encode())
+
     def _tell(self, members: Sequence[Member], but: str | None, encode: Any, what: Any, peer: str) -> None:
         frame = b""
         for member in members:
@@ -94,8 +106,18 @@ def users_of(pushes: Iterable[Message | Receipt]) -> set[str]:
 class RedisRouter:
     """`Router` on Redis, used by fewer tasks at a time than it has connections."""
 
-    def __init__(self, connect: Connect, *, keys: Keys, worker: str, dead_letters: int, connections: int = 2) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        keys: Keys,
+        worker: str,
+        dead_letters: int,
+        connections: int = 2,
+        clock: RedisClock | None = None,
+    ) -> None:
         self._keys = keys
+        self._clock = clock or RedisClock()
         self._dead_letters = dead_letters
         self._redis = connect(name=f"{worker}-router", connections=connections)
 
@@ -107,7 +129,8 @@ class RedisRouter:
         settle: Sequence[StreamEntry] = (),
         epoch: int = 0,
         dead: Sequence[DeadLetter] = (),
-    ) -> None:
+        packed: Sequence[Packed] = (),
+    ) -> Collection[str]:
         """Publish and settle, in one MULTI. Raises `StoreUnavailable`: nobody knows, and the batch is repeated."""
         pushes = [push for plan in plans for push in plan.pushes]
         routes = await self.routes(users_of(pushes))
@@ -119,7 +142,9 @@ class RedisRouter:
             publications.answer(answer)
         for push in pushes:
             publications.push(push, routes)
+        publications.time(self._clock.now_ms(), packed)
         await answered(self._execute(publications, settle, epoch, dead))
+        return routes.keys()
 
     async def routes(self, users: Iterable[str]) -> dict[str, list[Member]]:
         """Look up every member of the users' devices. Raises `StoreUnavailable`."""

@@ -4,6 +4,7 @@ It must never repeat a statement: an error or a time-out closes the session, and
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
@@ -28,8 +29,17 @@ READ_IDLE_S: Final = 600
 class Session:
     """One connection, used by one task at a time. It connects at its first use, and anew after any error."""
 
-    def __init__(self, settings: MySQLSettings, *, idle_s: int = BATCH_IDLE_S, open_with: Open = open_wire) -> None:
+    def __init__(
+        self,
+        settings: MySQLSettings,
+        *,
+        idle_s: int = BATCH_IDLE_S,
+        open_with: Open = open_wire,
+        failed: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
+        self._failed = failed
+        """Is told the number of each error; 0: no answer."""
         self._idle_s = idle_s
         self._open = open_with
         self._wire: Wire | None = None
@@ -67,11 +77,13 @@ class Session:
                 self._used_at = monotonic()
                 return await wire.exchange(sql)
         except MySQLError as error:
+            self._failed(error.args[0] if error.args and isinstance(error.args[0], int) else 0)
             if _is_refusal(error):
                 raise
             self.close()
             raise StoreUnavailable(f"MySQL: {error}") from error
         except BROKEN as error:
+            self._failed(0)
             self.close()
             raise StoreUnavailable(f"MySQL: {type(error).__name__}: {error}") from error
         except BaseException:
