@@ -13,6 +13,7 @@ from chatcore.keys import Keys
 from chatcore.lifecycle import Step, Supervisor
 from chatcore.logs import get_logger
 from chatcore.redis_client import Connect, connect_to
+from chatcore.redis_clock import RedisClock
 from chatcore.vitals import Vitals
 from prometheus_client import CollectorRegistry
 
@@ -55,7 +56,8 @@ class GatewayApp:
         self.metrics = GatewayMetrics(self.prometheus)
         self.vitals = Vitals(self.prometheus)
         self.registry = Registry()
-        self.drain = Drain(self.registry)
+        self.clock = RedisClock()
+        self.drain = Drain(self.registry, self.metrics)
         self.jwks = self._make_jwks()
         self.tokens = self._make_tokens()
         self.connect = self.make_connect()
@@ -172,12 +174,19 @@ class GatewayApp:
             reactions=self.recovery,
             max_backlog=self.settings.max_backlog_entries,
             metrics=self.metrics,
+            clock=self.clock,
         )
 
     def _make_shell(self) -> None:
         """Make what comes from Redis and from clients."""
         settings = self.settings
-        dispatcher = Dispatcher(registry=self.registry, syncs=self.syncs, metrics=self.metrics, heard=self.watch.heard)
+        dispatcher = Dispatcher(
+            registry=self.registry,
+            syncs=self.syncs,
+            metrics=self.metrics,
+            heard=self.watch.heard,
+            clock=self.clock,
+        )
         self.subscriber = Subscriber(
             self.connect,
             keys=self.keys,

@@ -17,7 +17,7 @@ from chatcore.stream import Connected, Disconnected
 from gateway.connection import CLOSE_S, Connection, Outlet
 from gateway.forwarding import Forwarder
 from gateway.handshake import RETRY_AFTER_S, SUBPROTOCOL, Handshake, Hello
-from gateway.metrics import GatewayMetrics
+from gateway.metrics import ACCEPTED, GatewayMetrics
 from gateway.outbox import Outbox
 from gateway.registry import Registry
 from gateway.session import Session
@@ -66,6 +66,7 @@ class Door:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Be the handler of a request: gives the response, after the connection ended."""
+        began = monotonic()
         try:
             hello = await self._handshake.check(request)
             connection = self._make(hello)
@@ -75,9 +76,10 @@ class Door:
                 self._leave(connection)
                 raise
         except HandshakeRefused as refused:
-            self._metrics.handshakes.labels(refused.refusal.value).inc()
+            self._metrics.handshakes.counts[refused.refusal.value] += 1
             return refusal_response(refused)
-        self._metrics.handshakes.labels("accepted").inc()
+        self._metrics.handshakes.counts[ACCEPTED] += 1
+        self._metrics.handshake_seconds.observe(monotonic() - began)
         return await self._upgrade(request, connection)
 
     def _make(self, hello: Hello) -> Connection:
@@ -142,6 +144,7 @@ class Door:
             transport = request.transport
             if transport is not None:
                 connection.open(transport, self._welcome(connection))
+                self._metrics.frames_out.counts["welcome"] += 1
                 fault = await self._read(ws, connection)
                 if fault is not None:
                     connection.close(fault.code, "")
@@ -178,9 +181,10 @@ class Door:
             identity = None
         same = identity is not None and identity.user == connection.user
         if identity is None or not same or identity.device not in (None, connection.device):
-            self._metrics.errors.labels(Code.FORBIDDEN.value).inc()
+            self._metrics.refused(Code.FORBIDDEN)
             connection.push(encode_error(Code.FORBIDDEN, "not a token of this user and device", ref=frame.ref))
             return
+        self._metrics.frames_out.counts["auth_ok"] += 1
         connection.session.expires_at_s = identity.expires_at_s
         answer: dict[str, Any] = {"type": "auth_ok", "expires_at": int(identity.expires_at_s * 1000)}
         connection.push(orjson.dumps(answer if frame.ref is None else {**answer, "ref": frame.ref}))
@@ -195,7 +199,7 @@ class Door:
             self._outbox.leave(connection.user, connection.member)
             self._outbox.tell(Disconnected(UserId(connection.user), connection.member))
         if connection.close_code is not None:
-            self._metrics.closes.labels(_closed_label(connection.close_code)).inc()
+            self._metrics.closed(connection.close_code)
 
     def _welcome(self, connection: Connection) -> bytes:
         return orjson.dumps(
@@ -209,13 +213,6 @@ class Door:
                 "limits": self._settings.limits,
             }
         )
-
-
-_LABELS: Final = frozenset({1000, 1001, 1007, 1008, 1009, 1011, 1012, 4401, 4403, 4408, 4409})
-
-
-def _closed_label(code: int) -> str:
-    return str(int(code)) if int(code) in _LABELS else "other"
 
 
 class Socket(web.WebSocketResponse[Any]):

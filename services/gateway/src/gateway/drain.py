@@ -10,6 +10,7 @@ from chatcore.errors import Close
 from chatcore.logs import get_logger
 
 from gateway.connection import Connection
+from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 
 GRACE_S: Final = 2.0
@@ -27,8 +28,8 @@ log = get_logger(__name__)
 class Drain:
     """Sends clients away."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, metrics: GatewayMetrics) -> None:
+        self._registry, self._metrics = registry, metrics
         self._sending: set[asyncio.Task[None]] = set()
         self.draining = False
 
@@ -68,6 +69,7 @@ class Drain:
         plan = sorted(((uniform(0.0, spread_s), c) for c in connections), key=lambda pair: pair[0])  # noqa: S311 - jitter
         for after_s, connection in plan:
             connection.push(goaway(reason, int(after_s * 1000)))
+        self._metrics.frames_out.counts["goaway"] += len(plan)
         for after_s, connection in plan:
             await self._until(began + after_s + GRACE_S)
             if self._registry.by_number.get(connection.number) is connection:

@@ -62,14 +62,14 @@ class Forwarder:
             PresenceUnsubscribe: self._unsubscribe,
             Ping: self._ping,
         }
-        self._counts = {kind: metrics.frames_in.labels(kind.__name__) for kind in (*self._handlers, Auth)}
+        self._counts = metrics.frames_in.counts
 
     def text(self, connection: Connection, raw: bytes) -> Auth | None:
         """Take a text frame. An `auth` is given back: to verify a token may take a while."""
         try:
             frame = parse(raw)
             kind = type(frame)
-            self._counts[kind].inc()
+            self._counts[frame.type] += 1
             if isinstance(frame, Auth):
                 return frame
             if kind in _LIMITED and (wait_ms := connection.session.spend(monotonic())):
@@ -124,7 +124,7 @@ class Forwarder:
     ) -> None:
         if code in RETRYABLE and retry_after_ms is None:
             retry_after_ms = RETRY_AFTER_MS
-        self._metrics.errors.labels(code.value).inc()
+        self._metrics.refused(code)
         connection.push(encode_error(code, message, ref=ref, peer=peer, retry_after_ms=retry_after_ms))
 
     def _send(self, connection: Connection, frame: Send) -> None:
@@ -197,6 +197,7 @@ class Forwarder:
             self._outbox.tell(Unsubscribed(UserId(user), self._gateway))
 
     def _ping(self, connection: Connection, frame: Ping) -> None:
+        self._metrics.frames_out.counts["pong"] += 1
         connection.push(PONG if frame.ref is None else b'{"type":"pong","ref":"' + frame.ref.encode() + b'"}')
 
 

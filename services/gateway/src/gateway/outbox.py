@@ -73,6 +73,8 @@ class Outbox:
         self._keys, self._gateway, self._ttl_ms, self._metrics = keys, gateway, ttl_ms, metrics
         self._unavailable, self._unasked = unavailable, unasked
         self._turn = Turn()
+        self._began = monotonic()
+        """When the first frame of this turn came."""
         self._held = Turn()
         """Acknowledgements that wait until their partition's stream has room."""
         self._overfull: frozenset[int] = frozenset()
@@ -105,6 +107,7 @@ class Outbox:
         """Name the partitions whose stream is past its bound: sends are refused, acknowledgements wait."""
         released = bool(self._held.acks) and overfull != self._overfull
         self._overfull = overfull
+        self._metrics.overfull.set(len(overfull))
         if released:
             held, self._held = self._held, Turn()
             for item in held.acks.values():
@@ -139,7 +142,7 @@ class Outbox:
             self._ready.clear()
             turn, self._turn = self._turn, Turn()
             try:
-                failed = await self._forward(turn)
+                failed = await self._forward(turn, self._began)
             except StoreUnavailable as error:
                 failed = str(error)
                 self._give_back(turn)
@@ -160,29 +163,30 @@ class Outbox:
 
     def _wake(self) -> None:
         self._idle.clear()
-        self._ready.set()
+        if not self._ready.is_set():
+            self._began = monotonic()
+            self._ready.set()
 
     def _keep(self, item: Any, *, late: bool = False) -> None:
         if not self._turn.ack(item, late=late):
             self._metrics.acks_dropped.inc()
         self._wake()
 
-    async def _forward(self, turn: Turn) -> str:
+    async def _forward(self, turn: Turn, began: float) -> str:
         """Send a turn as one pipeline. Gives what a command that failed alone said; raises when nothing is known."""
         pipeline = self._redis.pipeline(transaction=False)
         entries, held = turn.entries(self.partitions, self._overfull)
         self._add_members(pipeline, turn.members)
-        now_ms = int(time() * 1000)
+        came_ms = int((time() - (monotonic() - began)) * 1000)
         for partition, items in entries:
-            data = encode_entry(self._gateway, now_ms, items)
+            data = encode_entry(self._gateway, came_ms, items)
             pipeline.execute_command("XADD", self._keys.inbox(partition), "*", FIELD, data)
         self._add_soft(pipeline, turn)
         answers: list[Any] = []
         if count := len(pipeline.command_stack):
-            began = monotonic()
+            left = monotonic()
             answers = await answered(pipeline.execute(raise_on_error=False))
-            self._metrics.pipeline_commands.observe(count)
-            self._metrics.pipeline_seconds.observe(monotonic() - began)
+            self._metrics.forwarded(count, turn.count, left_s=monotonic() - left, came_s=monotonic() - began)
         for item in held:
             self._held.ack(item)
         self._settle_members(turn.members, answers)

@@ -9,17 +9,23 @@ import asyncio
 from collections.abc import Callable
 from random import uniform
 from struct import error as StructError  # noqa: N812 - it is a class
-from typing import Any
+from time import time
+from typing import Any, Final
 
 from chatcore.errors import Close, CodecError
 from chatcore.keys import Keys
 from chatcore.logs import get_logger
-from chatcore.push import Kind, read_close, read_presence, records
+from chatcore.push import Kind, Timing, read_close, read_presence, records
 from chatcore.redis_client import BROKEN, Connect, close_redis
+from chatcore.redis_clock import RedisClock
 
-from gateway.metrics import GatewayMetrics
+from gateway.metrics import FRAMES_OUT, GatewayMetrics
 from gateway.registry import Registry
 from gateway.syncs import Syncs
+
+TYPE_AT: Final = slice(len(b'{"type":"'), len(b'{"type":"') + 4)
+"""The first four letters of a frame's type, with which it begins: no more of it is read."""
+TYPES: Final = {name[:4].encode(): name for name in FRAMES_OUT}
 
 log = get_logger(__name__)
 
@@ -28,29 +34,50 @@ class Dispatcher:
     """Gives each record of a publication to its connection."""
 
     def __init__(
-        self, *, registry: Registry, syncs: Syncs, metrics: GatewayMetrics, heard: Callable[[bytes], None]
+        self,
+        *,
+        registry: Registry,
+        syncs: Syncs,
+        metrics: GatewayMetrics,
+        heard: Callable[[bytes], None],
+        clock: RedisClock,
     ) -> None:
         self._connections, self._registry, self._syncs = registry.by_number, registry, syncs
         self._heard = heard
-        self._counts = {int(kind): metrics.records.labels(kind.name.lower()) for kind in Kind}
+        self._metrics, self._clock = metrics, clock
 
     def dispatch(self, publication: bytes) -> None:
         """Take one publication. Raises `CodecError` at a damaged one."""
-        # Counted once per publication: a counter costs as much as half a push.
-        counts: dict[int, int] = {}
+        frames: dict[bytes, int] = {}
+        timing = b""
         for kind, number, payload in records(publication):
-            counts[kind] = counts.get(kind, 0) + 1
             if kind == Kind.ANSWER or kind == Kind.FRAME:
                 connection = self._connections.get(number)
                 if connection is not None:
                     if kind == Kind.ANSWER:
                         connection.session.end_send()
                     connection.push(payload)
+                    sort = payload[TYPE_AT]
+                    frames[sort] = frames.get(sort, 0) + 1
+            elif kind == Kind.TIMING:
+                timing = payload
             else:
                 self._rarer(kind, number, payload)
-        for kind, count in counts.items():
-            if kind in self._counts:
-                self._counts[kind].inc(count)
+        self._measure(frames, timing)
+
+    def _measure(self, frames: dict[bytes, int], timing: bytes) -> None:
+        """Count and time once per publication what came with it."""
+        counts = self._metrics.frames_out.counts
+        for sort, count in frames.items():
+            counts[TYPES.get(sort, "other")] += count
+        if not timing:
+            return
+        times, now_ms = Timing.decode(timing), time() * 1000
+        for came_ms, sends in times.turns.items():
+            self._metrics.sent_seconds.observe(max(0.0, now_ms - came_ms) / 1000, sends)
+        if frames:
+            age_ms = max(0.0, self._clock.now_ms() - times.published_ms)
+            self._metrics.push_seconds.observe(age_ms / 1000, sum(frames.values()))
 
     def _rarer(self, kind: int, number: int, payload: bytes) -> None:
         if kind == Kind.PROBE:
@@ -61,7 +88,9 @@ class Dispatcher:
             self._syncs.unsynced(number, payload)
         elif kind == Kind.PRESENCE:
             user, frame = read_presence(payload)
-            for watcher in tuple(self._registry.watchers.get(user, ())):
+            watchers = tuple(self._registry.watchers.get(user, ()))
+            self._metrics.frames_out.counts["presence"] += len(watchers)
+            for watcher in watchers:
                 watcher.push(frame)
         elif kind == Kind.ADMISSION:
             if self._syncs.admission(number, payload) is not None:

@@ -38,6 +38,7 @@ class Pull:
     __slots__ = (
         "admission",
         "asked",
+        "began",
         "begin_at",
         "cause",
         "connection",
@@ -59,6 +60,7 @@ class Pull:
         self.due = 0.0
         """When to ask (again); 0: nothing to ask."""
         self.cause = "connect"
+        self.began = 0.0
         self.begin_at: list[float] = []
         """When to begin a new sync; the first of them is the next."""
 
@@ -110,11 +112,13 @@ class Syncs:
             return
         self._answered(pull)
         pull.due = 0.0
+        self._metrics.frames_out.counts["sync"] += 1
         if page.position:
             pull.position, pull.queued = page.position, True
             pull.connection.push(page.frame, lambda: self._next(pull))
         else:
             pull.token = page.token
+            self._metrics.sync_seconds.observe(self._clock() - pull.began)
             pull.connection.push(page.frame)
             if not pull.begin_at:
                 pull.begin_at = [self._clock() + PERIOD_S * uniform(0.8, 1.2)]  # noqa: S311 - jitter
@@ -163,8 +167,9 @@ class Syncs:
             self._begin(pull)
 
     def _begin(self, pull: Pull) -> None:
-        self._metrics.resyncs.labels(pull.cause).inc()
+        self._metrics.syncs.counts[pull.cause] += 1
         pull.cause = "periodic"
+        pull.began = self._clock()
         pull.since, pull.position = pull.token, ""
         self._enqueue(pull)
         self._ask_more()

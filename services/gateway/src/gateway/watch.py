@@ -17,6 +17,7 @@ from chatcore.keys import Keys
 from chatcore.logs import get_logger
 from chatcore.push import Kind, record
 from chatcore.redis_client import Connect, answered, close_redis
+from chatcore.redis_clock import RedisClock
 
 from gateway.metrics import GatewayMetrics
 from gateway.outbox import Outbox
@@ -63,12 +64,14 @@ class Watch:
         reactions: Reactions,
         max_backlog: int,
         metrics: GatewayMetrics,
+        clock: RedisClock,
     ) -> None:
         self._redis = connect(name=f"{gateway}-watch", connections=2)
         self._keys, self._gateway, self._outbox = keys, gateway, outbox
         self._reactions, self._max_backlog, self._metrics = reactions, max_backlog, metrics
         self._looks = self._sent = self._heard = self._misses = 0
         self._known = self._answering = False
+        self._clock, self._probed_at = clock, 0.0
         self._whole_at = self._renewed_at = monotonic()
         self._told_lost = False
         self.subscribed = False
@@ -76,6 +79,8 @@ class Watch:
     def heard(self, payload: bytes) -> None:
         """The probe came back."""
         if payload.isdigit():
+            if int(payload) == self._sent > self._heard:
+                self._metrics.probe_seconds.observe(monotonic() - self._probed_at)
             self._heard = max(self._heard, int(payload))
 
     def confirmed(self) -> None:
@@ -124,6 +129,7 @@ class Watch:
             self._add_probe(pipeline)
         if not len(pipeline.command_stack):
             return
+        await self._clock.read(self._redis)
         answers: list[Any] = await answered(pipeline.execute())
         self._outbox.limit(frozenset(p for p in range(partitions) if answers[p] > self._max_backlog))
         if probing:
@@ -137,6 +143,7 @@ class Watch:
         else:
             self._misses = 0
         self._sent += 1
+        self._probed_at = monotonic()
         pipeline.set(self._keys.gateway(self._gateway), b"1", px=KEY_TTL_MS, get=True)
         pipeline.hmget(self._keys.meta, b"partitions", b"epoch")
         pipeline.publish(self._keys.channel(self._gateway), record(Kind.PROBE, 0, str(self._sent).encode()))
