@@ -22,6 +22,7 @@ IMPURE = {
 PURE = ["chatcore/delivery", "chatcore/presence", "chatcore/ids", "chatcore/frames", "chatcore/stream", "chatcore/push"]
 PURE += [
     "chatcore/keys",
+    "chatcore/acl",
     "chatcore/errors",
     "chatclient/session",
     "delivery_worker/partitions",

@@ -15,7 +15,7 @@ STACK = StackFile(
         ProcessEntry(name="redis", role="redis", pid=7, url="redis://127.0.0.1:1/0", metrics_url=None),
         ProcessEntry(name="gateway-1", role="gateway", pid=None, url="ws://127.0.0.1:2", metrics_url="http://m"),
     ),
-    redis=RedisAddress(port=1),
+    redis=RedisAddress(port=1, password="s"),
     mysql=MysqlAddress(host="127.0.0.1", port=3, user="chat", password="p", database="chat", socket="/s"),
     jwt=JWT,
     origins=("http://localhost:8000",),

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from tests.gateway.client import SECRET
 from tests.gateway.worker import Worker
-from tests.harness.servers import running_redis
+from tests.harness.servers import REDIS_PASSWORD, running_redis
 
 MakeGateway = Callable[..., Awaitable[GatewayApp]]
 
@@ -56,6 +56,7 @@ async def make_gateway(gateway_redis: str, keys: Keys, worker: Worker) -> AsyncI
 
         async def make(**settings: Any) -> GatewayApp:
             values = {"jwt_secret": SECRET, "shutdown_s": 4.0, "port": 0, "name": "gateway-1", **settings}
+            values |= {"redis_user": "gateway", "redis_password": REDIS_PASSWORD}
             app = GatewayApp(GatewaySettings(redis_url=gateway_redis, key_prefix=keys.prefix, **values))
             supervisor = Supervisor()
 

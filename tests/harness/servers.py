@@ -15,15 +15,17 @@ from chatctl.stack.program import Program
 from chatctl.stack.stack_file import MysqlAddress
 from delivery_worker.settings import MySQLSettings
 
+REDIS_PASSWORD = "of-the-tests"
+"""Of the services' users, who have their rights under any prefix here: each test has its own."""
 START_S = 60
 """Seconds for a server to answer; on an idle machine it takes one or two."""
 
 
 @asynccontextmanager
 async def running_redis(folder: Path) -> AsyncIterator[str]:
-    """Run a Redis as the stack's one; gives its URL."""
+    """Run a Redis as the stack's one; gives its URL, for the default user, who may do everything."""
     [port] = ports.private(1)
-    made = redis_server.redis_program(folder=folder / "redis", port=port)
+    made = redis_server.redis_program(folder=folder / "redis", port=port, password=REDIS_PASSWORD, prefix="*")
     async with _running(made, folder, lambda: redis_server.answers(port)):
         yield redis_server.url_of(port)
 

@@ -13,8 +13,10 @@ from chatcore.stream import FIELD, Connected, Heartbeats, TypingSeen, encode_pre
 from presence import events
 from presence.app import PresenceApp
 from presence.settings import PresenceSettings
+from pydantic import SecretStr
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from tests.harness.servers import REDIS_PASSWORD
 from tests.presence.gateways import TTL_MS, Gateway, now_ms
 
 
@@ -44,7 +46,13 @@ async def start(redis: Any, presence_redis: str, keys: Keys, monkeypatch: pytest
     replicas: list[Replica] = []
 
     async def make() -> Replica:
-        settings = PresenceSettings(name="presence", redis_url=presence_redis, key_prefix=keys.prefix)
+        settings = PresenceSettings(
+            name="presence",
+            redis_url=presence_redis,
+            redis_user="presence",
+            redis_password=SecretStr(REDIS_PASSWORD),
+            key_prefix=keys.prefix,
+        )
         replica = Replica(PresenceApp(settings))
         replicas.append(replica)
         await replica.app.start(replica.supervisor)

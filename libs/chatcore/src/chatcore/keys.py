@@ -21,7 +21,7 @@ are Redis's own TIME, in milliseconds.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from chatcore.errors import CodecError
 from chatcore.ids import ConnectionNumber, DeviceId, GatewayId
@@ -43,8 +43,8 @@ class Keys:
         self.swept = f"{prefix}:swept"
         self.dead = f"{prefix}:dead"
 
-    def inbox(self, partition: int) -> str:
-        """The stream of a partition's unsettled events."""
+    def inbox(self, partition: int | Literal["*"]) -> str:
+        """The stream of a partition's unsettled events; `*` gives the pattern of all, as for users and gateways."""
         return f"{self.prefix}:in:{{{partition}}}"
 
     def gateway(self, gateway: str) -> str:

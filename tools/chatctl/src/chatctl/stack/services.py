@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 
 from chatctl.stack.program import Program
+from chatctl.stack.redis_server import USERS
 from chatctl.stack.stack_file import MysqlAddress, Role, StackFile
 
 SHUTDOWN_S = 10.0
@@ -56,6 +57,8 @@ def _service(
     environment = {
         "CHAT_NAME": name,
         "CHAT_REDIS_URL": f"redis://127.0.0.1:{stack.redis.port}/0",
+        "CHAT_REDIS_USER": USERS[role],
+        "CHAT_REDIS_PASSWORD": stack.redis.password,
         "CHAT_METRICS_HOST": "127.0.0.1",
         "CHAT_METRICS_PORT": str(metrics_port),
         "CHAT_SHUTDOWN_S": str(SHUTDOWN_S),

@@ -24,9 +24,13 @@ class ProcessEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisAddress:
-    """Where the private Redis listens, on 127.0.0.1."""
+    """Where the private Redis listens, on 127.0.0.1, and the password of the services' users.
+
+    The default user has none, and may do everything.
+    """
 
     port: int
+    password: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

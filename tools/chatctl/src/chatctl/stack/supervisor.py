@@ -117,7 +117,7 @@ class Supervisor:
         secret = before.jwt.secret if before else secrets.token_hex(32)
         self._stack = StackFile(
             processes=(),
-            redis=RedisAddress(port=redis_port),
+            redis=RedisAddress(port=redis_port, password=secrets.token_hex(16)),
             mysql=MysqlAddress(
                 host="127.0.0.1", port=mysql_port, user="chat", password=password, database="chat", socket=socket
             ),
@@ -145,7 +145,8 @@ class Supervisor:
 
     async def _start(self) -> None:
         options, stack = self._options, self._described
-        self._keep(redis_server.redis_program(folder=options.folder / "redis", port=stack.redis.port))
+        place, redis = options.folder / "redis", stack.redis
+        self._keep(redis_server.redis_program(folder=place, port=redis.port, password=redis.password))
         server = MysqlServer(folder=options.folder, address=stack.mysql, flavour=flavour(options.database))
         await asyncio.to_thread(server.prepare)
         self._keep(server.program())
