@@ -79,6 +79,25 @@ def await_schema(settings: MySQLSettings, *, within_s: float = AWAIT_S) -> None:
             time.sleep(AGAIN_S)
 
 
+def renew_epoch(settings: MySQLSettings, *, above: int) -> str:
+    """Name a restored database's state anew, and number its owners above `above`. Gives the new epoch.
+
+    For a time in which no worker runs. Raises `ConfigurationError`.
+    """
+    epoch = secrets.token_hex(8)
+    with _connected(settings) as connection:
+        highest = connection.execute(text("SELECT COALESCE(MAX(epoch), 0) FROM partition_owner")).scalar() or 0
+        connection.execute(
+            text("UPDATE meta SET value = GREATEST(CAST(value AS SIGNED), :least) WHERE name = :name"),
+            {"name": OWNER_EPOCH, "least": max(above, int(highest))},
+        )
+        connection.execute(
+            text("UPDATE meta SET value = :epoch WHERE name = :name"), {"name": DATABASE_EPOCH, "epoch": epoch}
+        )
+        connection.commit()
+    return epoch
+
+
 def _write_meta(connection: Connection, settings: MySQLSettings) -> None:
     values = {PARTITIONS: str(settings.partitions), DATABASE_EPOCH: secrets.token_hex(8), OWNER_EPOCH: "0"}
     for name, value in values.items():
