@@ -14,6 +14,7 @@ from chatcore.ids import ConnectionNumber, GatewayId, UserId
 from chatcore.keys import Keys
 from chatcore.presence import GAP_MS, Seen, extend, look, subscribe, unsubscribe, watching
 from chatcore.push import Kind, read_presence, records
+from chatcore.redis_client import connect_to
 from chatcore.stream import Subscribed, Unsubscribed
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -46,7 +47,7 @@ class Halting(Devices):
 
     def __init__(self, url: str, keys: Keys, name: str) -> None:
         metrics = PresenceMetrics(CollectorRegistry())
-        super().__init__(url, keys=keys, name=name, ttl_ms=TTL_MS, metrics=metrics)
+        super().__init__(connect_to(url), keys=keys, name=name, ttl_ms=TTL_MS, metrics=metrics)
         self.going = asyncio.Event()
         self.going.set()
         self.halted = asyncio.Event()

@@ -128,7 +128,7 @@ class Devices:
         pipeline.zrangebyscore(self._keys.deadlines, "-inf", now, start=0, num=most)
         pipeline.zcard(self._keys.deadlines)
         swept, due, watched = await answered(pipeline.execute())
-        self._metrics.deadlines.set(watched)
+        self._metrics.online.set(watched)
         return Tick(now, int(swept) if swept else None, [user.decode() for user in due])
 
     async def swept(self, now: int) -> None:
@@ -158,14 +158,14 @@ class Devices:
     async def _look_at(self, looks: Sequence[Asked], cause: str) -> None:
         for start in range(0, len(looks), PIPELINE):
             await self._look_at_some(looks[start : start + PIPELINE])
-        self._metrics.looks.labels(cause).inc(len(looks))
+        self._metrics.looks.counts[cause] += len(looks)
 
     async def _look_at_some(self, looks: Sequence[Asked]) -> None:
         found = await self._evaluate(LOOK, [self._call(look) for look in looks])
         deadlines: dict[str, float] = {}
         for look, (changed, online, next_ms) in zip(looks, found, strict=True):
             if changed:
-                self._metrics.transitions.labels("online" if online else "offline").inc()
+                self._metrics.transitions.counts["online" if online else "offline"] += 1
             if next_ms:
                 deadlines[look.user] = float(next_ms)
         # Who has no device keeps the deadline that stands until a sweep: another replica may have looked since, and

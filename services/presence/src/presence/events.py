@@ -194,7 +194,7 @@ class PresenceStream:
                 log.warning("entry_unreadable", error=str(error))
                 continue
             for event in found:
-                self._metrics.events.labels(type(event).__name__).inc()
+                self._metrics.events.counts[type(event).__name__] += 1
                 if isinstance(event, Heartbeats | TypingSeen) and now - written_ms > STALE_MS:
                     self._metrics.stale.inc()
                 else:

@@ -52,6 +52,7 @@ class Sweeper:
         if not until:
             return False
         await self._devices.swept(tick.now)
+        self._metrics.sweeps.inc()
         if tick.due:
             await self._devices.sweep(tick)
         return len(tick.due) == MOST

@@ -131,8 +131,8 @@ def time_figures(measured: Measured, name: str, *, most_ms: Mapping[float, float
 def health_figures(measured: Measured) -> list[Figure]:
     """Give the pauses of the services, and what went wrong; nothing may be missing."""
     window = measured.window
-    events = sum(samples.get("chat_batch_events_sum", 0.0) for samples in window.metrics.values())
-    batches = sum(samples.get("chat_batch_events_count", 0.0) for samples in window.metrics.values())
+    events = sum(samples.get("chat_worker_batch_events_sum", 0.0) for samples in window.metrics.values())
+    batches = sum(samples.get("chat_worker_batch_events_count", 0.0) for samples in window.metrics.values())
     errors = sum(count for name, count in measured.tally.counts.items() if name.startswith("error "))
     return [
         Figure(name="events per batch", value=events / max(1.0, batches), unit=""),
