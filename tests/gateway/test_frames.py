@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import aiohttp
@@ -10,11 +10,22 @@ import orjson
 import pytest
 from chatcore.errors import Close
 from chatcore.push import Kind, close_payload, presence_payload, record
-from chatcore.stream import AckEvent, ConversationsRequest, HistoryRequest, Subscribed, TypingSeen, Unsubscribed
+from chatcore.stream import (
+    AckEvent,
+    ConversationsRequest,
+    Heartbeats,
+    HistoryRequest,
+    Subscribed,
+    TypingSeen,
+    Unsubscribed,
+)
 from gateway.app import GatewayApp
+from gateway.registry import SHARES
+from gateway.sweeper import BEAT_AFTER, TELL_AFTER
 
 from tests.gateway.client import Client, token
 from tests.gateway.conftest import MakeGateway
+from tests.gateway.waiting import until
 from tests.gateway.worker import Worker
 
 SEND = {"type": "send", "id": "c1", "to": "bob", "body": "hi"}
@@ -272,7 +283,8 @@ async def test_a_newer_token_extends_and_an_expired_one_closes(gateway: GatewayA
         expires = int(time()) + 3600
         await client.send(type="auth", token=token(exp=expires), ref="a")
         assert await client.until("auth_ok") == {"type": "auth_ok", "expires_at": expires * 1000, "ref": "a"}
-        gateway.sweeper.sweep(now=0.0, wall_s=time() + 1000)
+        for _ in range(SHARES):
+            gateway.sweeper.sweep(now=0.0, wall_s=time() + 1000)
         assert await other.closed() == Close.TOKEN_EXPIRED
         await client.send(type="ping")
         assert await client.until("pong")
@@ -283,23 +295,25 @@ async def test_a_silent_connection_is_aborted_and_a_pong_is_a_sign_of_life(gatew
         (connection,) = gateway.registry.by_number.values()
         connection.heard_at -= 59
         await client.ws.pong()
-        await client.send(type="ping")
-        await client.until("pong")
-        began = connection.heard_at
-        gateway.sweeper.sweep(now=began + 59, wall_s=0)
-        await client.send(type="ping")
-        await client.until("pong")
-        gateway.sweeper.sweep(now=began + 200, wall_s=0)
+        await until(lambda: connection.heard_at > monotonic() - 59)
+        for now in (connection.heard_at + 59, connection.heard_at + 61):
+            await client.send(type="ping")
+            await client.until("pong")
+            for _ in range(SHARES):
+                gateway.sweeper.sweep(now=now, wall_s=0)
         assert await client.closed() == 1006
 
 
 async def test_every_connection_is_pinged_and_beats_in_its_turn(gateway: GatewayApp, url: str, worker: Worker) -> None:
     async with Client(url) as client:
-        for _ in range(25):
-            gateway.sweeper.sweep(now=0.0, wall_s=0.0)
+        (connection,) = gateway.registry.by_number.values()
+        connection.heard_at -= 7
+        for _ in range(SHARES + BEAT_AFTER + TELL_AFTER):
+            gateway.sweeper.sweep(now=monotonic(), wall_s=0.0)
         while (await client.ws.receive(timeout=5)).type is not aiohttp.WSMsgType.PING:
             pass
-        await worker.until(lambda: any(type(e).__name__ == "Heartbeats" for e in worker.presence))
+        beats = await until(lambda: [event for event in worker.presence if isinstance(event, Heartbeats)])
+        assert beats[0] == Heartbeats([["alice", connection.member]], 7000)  # type: ignore[list-item]  # as JSON has it
 
 
 async def test_a_clients_ping_is_answered_with_its_payload(url: str) -> None:

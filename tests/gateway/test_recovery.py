@@ -8,8 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 from chatcore.errors import Close
+from chatcore.ids import ConnectionNumber, GatewayId, UserId
 from chatcore.push import Kind
-from chatcore.stream import Connected
+from chatcore.stream import Connected, Disconnected, Subscribed
 from gateway.app import GatewayApp
 
 from tests.gateway.client import Client
@@ -53,6 +54,56 @@ async def test_a_subscription_that_was_cut_is_renewed_and_followed_by_a_sync(
         assert (await client.until("sync"))["done"]
         await worker.tell(gateway.gateway_id, Kind.FRAME, 1, b'{"type":"message"}')
         await client.until("message")
+
+
+async def test_after_a_gap_members_are_entered_and_subscriptions_announced_again(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any
+) -> None:
+    async with Client(url) as client:
+        await client.until("sync")
+        await client.send(type="presence_subscribe", users=["bob"])
+        await worker.until(lambda: any(isinstance(event, Subscribed) for event in worker.presence))
+        key = gateway.keys.devices("alice")
+        ((member, _),) = await redis.zrange(key, 0, -1, withscores=True)
+        await redis.zrem(key, member)
+        worker.presence.clear()
+        await redis.client_kill_filter(_type="pubsub")
+        await worker.until(lambda: Connected("alice", member.decode()) in worker.presence)
+        assert await redis.zrange(key, 0, -1) == [member]
+        announced = Subscribed(UserId("bob"), GatewayId(gateway.gateway_id), ConnectionNumber(0), None)
+        await worker.until(lambda: announced in worker.presence)
+
+
+async def test_a_connection_heard_again_after_presence_gave_it_up_is_entered_and_synced(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.syncs.SPREAD_S", 0.1)
+    async with Client(url) as client, Client(url, "bob") as beside:
+        for one in (client, beside):
+            await one.until("sync")
+        key = gateway.keys.devices("alice")
+        ((member, _),) = await redis.zrange(key, 0, -1, withscores=True)
+        await redis.zrem(key, member)
+        worker.presence.clear()
+        gateway.registry.by_number[1].heard_at -= 30
+        await client.ws.pong()
+        assert (await client.until("sync"))["done"]
+        assert await redis.zrange(key, 0, -1) == [member]
+        assert worker.presence == [Connected("alice", member.decode())]
+        assert len(worker.syncs("bob")) == 1
+
+
+async def test_a_connection_that_leaves_while_it_is_entered_again_leaves_no_member(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any
+) -> None:
+    async with Client(url) as client:
+        await client.until("sync")
+        (connection,) = gateway.registry.by_number.values()
+        gateway.recovery.returned(connection)
+        connection.abort()
+    await worker.until(lambda: any(isinstance(event, Disconnected) for event in worker.presence))
+    await gateway.outbox.flushed()
+    assert await redis.exists(gateway.keys.devices("alice")) == 0
 
 
 async def test_a_subscription_that_hears_nothing_is_found_by_its_probe(

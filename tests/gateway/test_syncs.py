@@ -7,7 +7,7 @@ from chatcore.push import Admission, Page
 from chatcore.stream import SyncRequest
 from gateway.metrics import GatewayMetrics
 from gateway.session import Session
-from gateway.syncs import ANSWER_S, MAX_IN_FLIGHT, PERIOD_S, SECOND_S, SPREAD_S, Syncs
+from gateway.syncs import ANSWER_S, MAX_IN_FLIGHT, PERIOD_S, SPREAD_S, Syncs
 from prometheus_client import CollectorRegistry
 
 
@@ -118,20 +118,48 @@ async def test_no_more_than_32_pages_are_in_flight_and_the_rest_comes_in_order()
 
 async def test_a_sync_again_goes_on_from_the_last_token() -> None:
     bench = Bench()
-    bench.finish()
-    bench.syncs.again("gap")
+    peer = bench.finish()
+    bench.syncs.again([peer], "gap")
     bench.wait(SPREAD_S)
     assert (bench.asked[1].since, bench.asked[1].position, bench.asked[1].admit) == ("t1", "", False)
 
 
-async def test_after_a_wipe_there_are_two_syncs() -> None:
+async def test_whom_a_sync_again_is_not_for_gets_none() -> None:
     bench = Bench()
-    bench.finish()
-    bench.syncs.again("wipe", twice=True)
+    first, second = bench.finish(1), bench.finish(2)
+    bench.syncs.again([first], "return")
+    bench.syncs.forget(second.number)
+    bench.syncs.again([second], "return")
     bench.wait(SPREAD_S)
+    assert [request.connection for request in bench.asked] == [1, 2, 1]
+
+
+async def test_however_often_and_fast_it_is_asked_for_a_sync_begins_in_time_and_once() -> None:
+    bench = Bench()
+    peer = bench.finish()
+    for _ in range(int(SPREAD_S / 0.01)):
+        bench.syncs.again([peer], "gap")
+        bench.wait(0.01)
+    begun = len(bench.asked)
+    assert begun >= 2
     bench.answer(bench.asked[1], token="t2")
-    bench.wait(SECOND_S)
-    assert [r.since for r in bench.asked] == ["", "t1", "t2"]
+    bench.wait(SPREAD_S)
+    assert len(bench.asked) <= begun + 1
+
+
+async def test_a_handshake_does_not_wait_behind_the_syncs_of_all_who_are_here_nor_they_behind_a_storm() -> None:
+    bench = Bench()
+    here = [bench.finish(number) for number in range(1, 101)]
+    bench.syncs.again(here, "gap")
+    bench.wait(SPREAD_S)
+    del bench.asked[:-MAX_IN_FLIGHT]
+    for number in range(201, 301):
+        bench.admit(number)
+    for request in tuple(bench.asked):
+        bench.answer(request, token="t")
+    following = [request.connection for request in bench.asked[MAX_IN_FLIGHT:]]
+    assert len(following) == MAX_IN_FLIGHT
+    assert 10 <= sum(connection > 200 for connection in following) <= 22
 
 
 async def test_every_few_minutes_there_is_a_sync() -> None:
@@ -147,7 +175,7 @@ async def test_a_sync_does_not_begin_while_a_page_of_the_last_waits_to_leave() -
     bench = Bench()
     peer, _ = bench.admit()
     bench.answer(bench.asked[0], position="p2")
-    bench.syncs.again("gap")
+    bench.syncs.again([peer], "gap")
     bench.wait(SPREAD_S)
     assert len(bench.asked) == 1
     peer.left.pop()()

@@ -28,6 +28,7 @@ from gateway.recovery import Recovery
 from gateway.registry import Registry
 from gateway.settings import GatewaySettings
 from gateway.subscriber import Dispatcher, Subscriber
+from gateway.subscriptions import Subscriptions
 from gateway.sweeper import Sweeper
 from gateway.syncs import Syncs
 from gateway.tokens import Tokens
@@ -153,7 +154,13 @@ class GatewayApp:
             max_subscriptions=self.settings.max_subscriptions,
         )
         self.syncs = Syncs(gateway=self.gateway_id, ask=self.outbox.request, metrics=self.metrics)
-        self.sweeper = Sweeper(registry=self.registry, outbox=self.outbox, forwarder=self.forwarder)
+        self.subscriptions = Subscriptions(registry=self.registry, announce=self.forwarder.announce)
+        self.sweeper = Sweeper(
+            registry=self.registry,
+            outbox=self.outbox,
+            subscriptions=self.subscriptions,
+            ttl_s=self.settings.presence_ttl_s,
+        )
 
     def _make_guard(self) -> None:
         """Make what looks at Redis, and what reacts to it."""
@@ -161,7 +168,7 @@ class GatewayApp:
             registry=self.registry,
             outbox=self.outbox,
             syncs=self.syncs,
-            forwarder=self.forwarder,
+            subscriptions=self.subscriptions,
             drain=self.drain,
             renew=self._renew,
             welcome_epoch=self._know_epoch,
@@ -204,6 +211,7 @@ class GatewayApp:
             outbox=self.outbox,
             syncs=self.syncs,
             forwarder=self.forwarder,
+            returned=self.recovery.returned,
             metrics=self.metrics,
         )
         self.health = HealthServer(

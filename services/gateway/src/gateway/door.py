@@ -1,6 +1,7 @@
 """Owns the way of one connection: handshake, admission, upgrade, reading, and leaving in order."""
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic, time
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from gateway.outbox import Outbox
 from gateway.registry import Registry
 from gateway.session import Session
 from gateway.settings import GatewaySettings
+from gateway.sweeper import absent_s
 from gateway.syncs import Syncs, refusal_of
 from gateway.tokens import Tokens
 
@@ -51,9 +53,11 @@ class Door:
         outbox: Outbox,
         syncs: Syncs,
         forwarder: Forwarder,
+        returned: Callable[[Connection], None],
         metrics: GatewayMetrics,
     ) -> None:
-        self._settings, self._gateway = settings, gateway
+        self._settings, self._gateway, self._returned = settings, gateway, returned
+        self._absent_s = absent_s(settings.presence_ttl_s)
         self._handshake, self._tokens = handshake, tokens
         self._registry, self._outbox, self._syncs, self._forwarder = registry, outbox, syncs, forwarder
         self._metrics = metrics
@@ -160,7 +164,10 @@ class Door:
         """Take frames until the peer closes, is gone, or breaks RFC 6455 or the size of a frame: gives that fault."""
         while True:
             message = await ws.receive()
-            connection.heard_at = monotonic()
+            now = monotonic()
+            if now - connection.heard_at > self._absent_s:
+                self._returned(connection)
+            connection.heard_at = now
             kind = message.type
             if kind is WSMsgType.TEXT:
                 # After our Close, only the peer's own is waited for.

@@ -1,6 +1,6 @@
 """Owns what happens to a frame of a client: which rule it must pass, and where it goes. No I/O, nothing to await."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -107,8 +107,8 @@ class Forwarder:
         for user in self._registry.remove(connection):
             self._outbox.tell(Unsubscribed(UserId(user), self._gateway))
 
-    def announce(self, users: list[str]) -> None:
-        """Repeat the subscriptions to these users: presence keeps them for a while only."""
+    def announce(self, users: Sequence[str]) -> None:
+        """Repeat the subscriptions to these users."""
         for user in users:
             self._outbox.tell(Subscribed(UserId(user), self._gateway, ConnectionNumber(0), None))
 

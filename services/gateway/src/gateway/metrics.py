@@ -15,7 +15,7 @@ FRAMES_IN: Final = {kind: get_args(kind.model_fields["type"].annotation)[0] for 
 """The `type` of each frame that a client sends."""
 FRAMES_OUT: Final = [get_args(kind.model_fields["type"].annotation)[0] for kind in server_frame_types()]
 """The `type` of each frame that a client is sent."""
-CAUSES: Final = ("connect", "gap", "wipe", "periodic")
+CAUSES: Final = ("connect", "gap", "wipe", "return", "periodic")
 
 
 class GatewayMetrics:
@@ -140,7 +140,8 @@ class GatewayMetrics:
     def _declare_syncs(self, registry: CollectorRegistry) -> None:
         self.syncs = Tally(
             "chat_gateway_syncs",
-            "Syncs begun, by cause. gap: the subscription was made anew; wipe: Redis lost everything.",
+            "Syncs begun, by cause. gap: the subscription was made anew; wipe: Redis lost everything; return: the "
+            "connection was silent for long.",
             "cause",
             CAUSES,
             registry=registry,

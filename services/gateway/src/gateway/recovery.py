@@ -1,7 +1,10 @@
-"""Owns what the gateway does when its way through Redis was broken (R4a, R6): enter again, sync again, send away."""
+"""Owns what the gateway does when its way through Redis was broken (R4a, R6): enter and sync again, or send away.
+
+Whom it is about is read off the registry, a few at a time: nothing is queued for all connections.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from chatcore.errors import StoreUnavailable
@@ -11,19 +14,22 @@ from chatcore.stream import Connected
 
 from gateway.connection import Connection
 from gateway.drain import Drain
-from gateway.forwarding import Forwarder
 from gateway.outbox import Outbox
 from gateway.registry import Registry
+from gateway.subscriptions import Subscriptions
 from gateway.syncs import Syncs
 
 CHUNK: Final = 200
 """Members of one pipeline: redis-py packs commands on the event loop."""
+RETRY_S: Final = 0.5
+SECOND_S: Final = 10.0
+"""Seconds after a wipe's first time until the second one (R4a)."""
 
 log = get_logger(__name__)
 
 
 class Recovery:
-    """Reacts to what the watch and the subscriber saw."""
+    """Reacts to what the watch, the subscriber and the door saw."""
 
     def __init__(
         self,
@@ -31,20 +37,35 @@ class Recovery:
         registry: Registry,
         outbox: Outbox,
         syncs: Syncs,
-        forwarder: Forwarder,
+        subscriptions: Subscriptions,
         drain: Drain,
         renew: Callable[[], None],
         welcome_epoch: Callable[[str], None],
     ) -> None:
         self._registry, self._outbox, self._syncs = registry, outbox, syncs
-        self._forwarder, self._drain = forwarder, drain
+        self._subscriptions, self._drain = subscriptions, drain
         self._renew, self._welcome_epoch = renew, welcome_epoch
-        self._wiped = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._cause = ""
+        """Why to enter everybody again; empty: not to."""
+        self._returned: dict[int, Connection] = {}
+        """Connections to enter again, by number: never more than there are."""
         self._epoch = ""
 
     def wiped(self) -> None:
-        """Enter everybody again, then sync them."""
-        self._wiped.set()
+        """Redis lost everything: enter everybody again, announce who is watched, and sync; and once more later."""
+        log.warning("redis_wiped")
+        self._everybody("wipe")
+        asyncio.get_running_loop().call_later(SECOND_S, self._everybody, "wipe")
+
+    def gap(self) -> None:
+        """Something may have been published and not heard: the same, once."""
+        self._everybody("gap")
+
+    def returned(self, connection: Connection) -> None:
+        """A connection was silent for so long that presence may have removed its member: enter and sync it alone."""
+        self._returned[connection.number] = connection
+        self._wanted.set()
 
     def unheard(self) -> None:
         """Subscribe anew."""
@@ -54,10 +75,6 @@ class Recovery:
     def lost(self) -> None:
         """Send the clients to gateways that have a way through Redis."""
         self._drain.dismiss("unreachable")
-
-    def gap(self) -> None:
-        """Something may have been published and not heard."""
-        self._syncs.again("gap")
 
     def epoch_known(self, epoch: str) -> None:
         """A new database epoch ends all connections: the next welcome names it."""
@@ -69,31 +86,41 @@ class Recovery:
             self._welcome_epoch(epoch)
 
     async def run(self) -> None:
-        """Enter again after each wipe, until cancelled."""
+        """Enter again whom it was asked for, until cancelled."""
         while True:
-            await self._wiped.wait()
-            self._wiped.clear()
+            await self._wanted.wait()
+            self._wanted.clear()
+            cause, self._cause = self._cause, ""
+            returned, self._returned = self._returned, {}
             try:
-                await self._enter_again()
+                if cause:
+                    self._subscriptions.again()
+                    await self._enter_again(tuple(self._registry.by_number.values()), cause)
+                else:
+                    await self._enter_again(tuple(returned.values()), "return")
             except StoreUnavailable as error:
                 log.warning("reentry_failed", error=str(error))
-                self._wiped.set()
-                await asyncio.sleep(0.5)
-                continue
-            self._forwarder.announce(list(self._registry.watchers))
-            self._syncs.again("wipe", twice=True)
+                self._cause = self._cause or cause
+                self._returned |= returned
+                await asyncio.sleep(RETRY_S)
+                self._wanted.set()
 
-    async def _enter_again(self) -> None:
-        entered = [c for c in self._registry.by_number.values() if c.member]
-        for at in range(0, len(entered), CHUNK):
-            futures = [self._enter(c) for c in entered[at : at + CHUNK] if self._is_here(c)]
-            answers = await asyncio.gather(*futures, return_exceptions=True)
+    def _everybody(self, cause: str) -> None:
+        self._cause = cause
+        self._wanted.set()
+
+    async def _enter_again(self, connections: Sequence[Connection], cause: str) -> None:
+        """Enter, tell and sync, in this order (R4). Raises `StoreUnavailable`: then it is all to be done again."""
+        for at in range(0, len(connections), CHUNK):
+            here = [c for c in connections[at : at + CHUNK] if c.member and self._is_here(c)]
+            answers = await asyncio.gather(*map(self._enter, here), return_exceptions=True)
             failed = next((answer for answer in answers if isinstance(answer, BaseException)), None)
             if failed is not None:
                 raise failed
-        for connection in entered:
-            if self._is_here(connection):
+            entered = [c for c in here if self._is_here(c)]
+            for connection in entered:
                 self._outbox.tell(Connected(UserId(connection.user), connection.member))
+            self._syncs.again(entered, cause)
 
     def _enter(self, connection: Connection) -> "asyncio.Future[int]":
         draft = connection.member.rpartition("|")[0]

@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 from gateway.connection import Connection
 
+SHARES: Final = 200
+"""Parts of about equal size into which the connections fall, for work that is done to all of them little by little."""
+
 
 class Registry:
-    """The connections by number, by user's count and by watched user."""
+    """The connections by number, by share, by user's count and by watched user."""
 
     def __init__(self) -> None:
         self.by_number: dict[int, Connection] = {}
+        self.shares: list[dict[int, Connection]] = [{} for _ in range(SHARES)]
         self.per_user: dict[str, int] = {}
         self.watchers: dict[str, set[Connection]] = {}
         self._last = 0
@@ -26,6 +31,7 @@ class Registry:
     def add(self, connection: Connection) -> None:
         """Hold a connection, from before it is entered on."""
         self.by_number[connection.number] = connection
+        self.shares[connection.number % SHARES][connection.number] = connection
         self.emptied.clear()
         self.per_user[connection.user] = self.per_user.get(connection.user, 0) + 1
 
@@ -33,6 +39,7 @@ class Registry:
         """Let a connection go; gives the users that nobody here watches any more."""
         if self.by_number.pop(connection.number, None) is None:
             return []
+        del self.shares[connection.number % SHARES][connection.number]
         if not self.by_number:
             self.emptied.set()
         count = self.per_user[connection.user] - 1

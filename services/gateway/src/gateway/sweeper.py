@@ -1,9 +1,10 @@
-"""Owns the one timer of all connections: pings, silence, expiry, heartbeats, and repeated subscriptions.
+"""Owns the one timer of all connections: pings, silence, expiry, heartbeats.
 
-Each second looks after a share of the connections, so that the work is spread over their periods.
+The connections go round in shares, one a tick, so that the work is spread evenly and none of it is a burst.
 """
 
 import asyncio
+from collections.abc import Iterable
 from time import monotonic, time
 from typing import Final
 
@@ -11,52 +12,117 @@ from chatcore.errors import Close
 from chatcore.ids import UserId
 from chatcore.stream import Heartbeats
 
-from gateway.forwarding import Forwarder
+from gateway.connection import Connection
 from gateway.outbox import Outbox
-from gateway.registry import Registry
+from gateway.registry import SHARES, Registry
+from gateway.subscriptions import Subscriptions
 
-PING_S: Final = 25
+ROUND_S: Final = 10.0
+"""Seconds in which each connection is looked at once, and a silent one is pinged: a pong lost on the way, and the next
+is still in time for the TTL."""
+ROUNDS_PER_TTL: Final = 3
+"""The same, for a TTL that is shorter than the default."""
+BEAT_AFTER: Final = SHARES // 5
+"""Shares, so 2 s, after which one that was looked at beats: by then its pongs have come."""
+TELL_AFTER: Final = 20
+"""Shares, so 1 s, whose beats are told together."""
+EXPIRING: Final = 10
+"""Shares looked through for expired tokens at each tick: all of them once a second."""
 SILENCE_S: Final = 60.0
 """Seconds without a frame or a pong after which a connection is aborted."""
-BEAT_S: Final = 10
-ANNOUNCE_S: Final = 60
+LATE_S: Final = 1.0
+"""Seconds by which a tick may be late and is still made up for; past them the round is longer, and no burst follows."""
+PAUSE_S: Final = 5.0
+"""Seconds by which a tick is late when the process stood still: silence counts anew from then on, since what the
+clients sent meanwhile was not read yet."""
+SLACK_S: Final = 2.0
+"""Seconds for a heartbeat to be told and read."""
 PACKED: Final = 500
-"""Members in one entry of heartbeats."""
+"""Members in one event of heartbeats."""
+
+
+def round_s(ttl_s: float) -> float:
+    """Give the seconds of a round."""
+    return min(ROUND_S, ttl_s / ROUNDS_PER_TTL)
+
+
+def absent_s(ttl_s: float) -> float:
+    """Give the seconds of silence after which the next heartbeat may come too late for the connection's member."""
+    return ttl_s - round_s(ttl_s) - SLACK_S
 
 
 class Sweeper:
-    """Looks after the connections every second."""
+    """Looks after the connections, a share at each tick."""
 
-    def __init__(self, *, registry: Registry, outbox: Outbox, forwarder: Forwarder) -> None:
-        self._registry, self._outbox, self._forwarder = registry, outbox, forwarder
-        self._second = 0
+    def __init__(self, *, registry: Registry, outbox: Outbox, subscriptions: Subscriptions, ttl_s: float) -> None:
+        self._registry, self._outbox, self._subscriptions = registry, outbox, subscriptions
+        self._ttl_s, self._round_s = ttl_s, round_s(ttl_s)
+        self._at = self._rounds = 0
+        self._beating: list[Connection] = []
+        self._resumed_at = float("-inf")
 
     async def run(self) -> None:
         """Sweep until cancelled."""
+        due = monotonic()
         while True:
-            await asyncio.sleep(1.0)
-            self.sweep(now=monotonic(), wall_s=time())
+            due += self._round_s / SHARES
+            await asyncio.sleep(max(0.0, due - monotonic()))
+            now = monotonic()
+            if now - due > LATE_S:
+                self.late(now - due, now=now)
+                due = now
+            self.sweep(now=now, wall_s=time())
+
+    def late(self, late_s: float, *, now: float) -> None:
+        """Note that the loop did not turn in time."""
+        if late_s > PAUSE_S:
+            self._resumed_at = now
 
     def sweep(self, *, now: float, wall_s: float) -> None:
-        """Look once."""
-        self._second += 1
-        second = self._second
-        members: list[tuple[UserId, str]] = []
-        for connection in list(self._registry.by_number.values()):
-            number = connection.number
+        """Look at the next share."""
+        at, shares = self._at, self._registry.shares
+        self._look_after(shares[at].values(), now)
+        self._beating += [c for c in shares[at - BEAT_AFTER].values() if c.member]
+        first = at * EXPIRING % SHARES
+        for share in shares[first : first + EXPIRING]:
+            self._expire(share.values(), wall_s)
+        self._subscriptions.step()
+        self._at = (at + 1) % SHARES
+        if self._at % TELL_AFTER == 0:
+            beating, self._beating = self._beating, []
+            for beats in heartbeats(beating, now=now, ttl_s=self._ttl_s):
+                self._outbox.tell(beats)
+        if not self._at:
+            self._rounds += 1
+
+    def _look_after(self, connections: Iterable[Connection], now: float) -> None:
+        silent_since, pinging = now - self._round_s / 2, self._rounds % 2 == 1
+        gone = now - SILENCE_S if now - self._resumed_at > SILENCE_S else float("-inf")
+        for connection in connections:
+            if connection.heard_at < gone:
+                connection.abort()
+            elif pinging or connection.heard_at < silent_since:
+                # One that only sends has to hear something from time to time, too.
+                connection.ping()
+
+    def _expire(self, connections: Iterable[Connection], wall_s: float) -> None:
+        for connection in connections:
             if connection.session.expired(wall_s):
                 connection.close(Close.TOKEN_EXPIRED, "the token has expired")
-            elif now - connection.heard_at > SILENCE_S:
-                connection.abort()
-            elif (number + second) % PING_S == 0:
-                connection.ping()
-            if connection.member and (number + second) % BEAT_S == 0:
-                members.append((UserId(connection.user), connection.member))
-        for at in range(0, len(members), PACKED):
-            self._outbox.tell(Heartbeats(members[at : at + PACKED]))
-        self._announce(second)
 
-    def _announce(self, second: int) -> None:
-        due = [user for user in self._registry.watchers if (hash(user) + second) % ANNOUNCE_S == 0]
-        if due:
-            self._forwarder.announce(due)
+
+def heartbeats(connections: Iterable[Connection], *, now: float, ttl_s: float) -> list[Heartbeats]:
+    """Make the heartbeats of connections, by whole seconds since each was heard: a device's time runs from then.
+
+    One that was silent for the TTL has no beat: it could extend nothing.
+    """
+    by_silence: dict[int, list[tuple[UserId, str]]] = {}
+    for connection in connections:
+        silent_s = max(0, int(now - connection.heard_at))
+        if silent_s < ttl_s:
+            by_silence.setdefault(silent_s, []).append((UserId(connection.user), connection.member))
+    return [
+        Heartbeats(members[at : at + PACKED], silent_s * 1000)
+        for silent_s, members in by_silence.items()
+        for at in range(0, len(members), PACKED)
+    ]

@@ -5,7 +5,7 @@ It never looks into a page.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import uniform
 from time import monotonic
 from typing import Final
@@ -23,8 +23,6 @@ MAX_IN_FLIGHT: Final = 32
 ANSWER_S: Final = 5.0
 RETRY_S: Final = 1.0
 SPREAD_S: Final = 5.0
-SECOND_S: Final = 10.0
-"""Seconds after a wipe's first sync until the second one."""
 PERIOD_S: Final = 300.0
 TICK_S: Final = 0.25
 """Seconds between two looks at who waits too long."""
@@ -61,8 +59,8 @@ class Pull:
         """When to ask (again); 0: nothing to ask."""
         self.cause = "connect"
         self.began = 0.0
-        self.begin_at: list[float] = []
-        """When to begin a new sync; the first of them is the next."""
+        self.begin_at = 0.0
+        """When to begin a new sync; 0: at no time. One is enough: it heals all that was lost before it begins."""
 
 
 class Syncs:
@@ -78,7 +76,9 @@ class Syncs:
     ) -> None:
         self._gateway, self._ask, self._metrics, self._clock = gateway, ask, metrics, clock
         self._pulls: dict[int, Pull] = {}
+        self._admitting: deque[Pull] = deque()
         self._waiting: deque[Pull] = deque()
+        self._queues = [self._admitting, self._waiting]
         self._asked: set[int] = set()
 
     def admit(self, connection: Connection, since: str) -> "asyncio.Future[Refusal | None]":
@@ -96,12 +96,15 @@ class Syncs:
             self._asked.discard(number)
             pull.due = 0.0
 
-    def again(self, cause: str, *, twice: bool = False) -> None:
-        """Sync every connection again, spread (R4a)."""
+    def again(self, connections: Iterable[Connection], cause: str) -> None:
+        """Sync these connections again, spread (R4a)."""
         now = self._clock()
-        for pull in self._pulls.values():
+        for connection in connections:
+            pull = self._pulls.get(connection.number)
+            if pull is None:
+                continue
             at = now + uniform(0, SPREAD_S)  # noqa: S311 - jitter
-            pull.begin_at = sorted([*pull.begin_at, at, at + SECOND_S] if twice else [*pull.begin_at, at])[-8:]
+            pull.begin_at = min(pull.begin_at or at, at)
             pull.cause = cause
 
     def page(self, number: int, payload: bytes) -> None:
@@ -121,7 +124,7 @@ class Syncs:
             self._metrics.sync_seconds.observe(self._clock() - pull.began)
             pull.connection.push(page.frame)
             if not pull.begin_at:
-                pull.begin_at = [self._clock() + PERIOD_S * uniform(0.8, 1.2)]  # noqa: S311 - jitter
+                pull.begin_at = self._clock() + PERIOD_S * uniform(0.8, 1.2)  # noqa: S311 - jitter
         self._ask_more()
 
     def admission(self, number: int, payload: bytes) -> Refusal | None:
@@ -155,16 +158,10 @@ class Syncs:
             if pull.due and pull.due <= now:
                 self._answered(pull)
                 self._enqueue(pull)
-            elif not pull.due and not pull.queued and pull.begin_at and pull.begin_at[0] <= now:
-                self._next_begin(pull)
+            elif not pull.due and not pull.queued and 0 < pull.begin_at <= now:
+                pull.begin_at = 0.0
+                self._begin(pull)
         self._ask_more()
-
-    def _next_begin(self, pull: Pull) -> None:
-        now = self._clock()
-        due = [at for at in pull.begin_at if at <= now]
-        if due:
-            pull.begin_at = pull.begin_at[len(due) :]
-            self._begin(pull)
 
     def _begin(self, pull: Pull) -> None:
         self._metrics.syncs.counts[pull.cause] += 1
@@ -184,15 +181,20 @@ class Syncs:
         pull.number += 1
         pull.asked = False
         pull.due = self._clock() + WAITS_S
-        self._waiting.append(pull)
+        (self._waiting if pull.admission.done() else self._admitting).append(pull)
 
     def _answered(self, pull: Pull) -> None:
         self._asked.discard(pull.connection.number)
         pull.asked = False
 
+    def _next_waiting(self) -> Pull | None:
+        """Take turns: a handshake does not wait behind the syncs of all who are here, nor those behind a storm."""
+        self._queues.reverse()
+        queue = self._queues[0] or self._queues[1]
+        return queue.popleft() if queue else None
+
     def _ask_more(self) -> None:
-        while self._waiting and len(self._asked) < MAX_IN_FLIGHT:
-            pull = self._waiting.popleft()
+        while len(self._asked) < MAX_IN_FLIGHT and (pull := self._next_waiting()) is not None:
             connection = pull.connection
             if connection.number not in self._pulls or pull.asked:
                 continue

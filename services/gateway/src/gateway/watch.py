@@ -150,7 +150,6 @@ class Watch:
 
     def _take_sign(self, old: bytes | None) -> None:
         if old is None and self._known:
-            log.warning("redis_wiped")
             self._reactions.wiped()
         self._known = True
 
