@@ -92,7 +92,8 @@ def _delivery_worker(keys: Keys) -> Grant:
         commands=(
             *(*CONNECTION, *SCRIPTS, "multi", "exec", "publish", "hset"),
             *("zadd", "zrem", "zremrangebyscore", "zrange"),
-            *("xadd", "xreadgroup", "xack", "xdel", "xautoclaim", "xgroup|create", "xgroup|destroy", "xinfo|groups"),
+            *("xadd", "xlen", "xreadgroup", "xack", "xdel", "xautoclaim"),
+            *("xgroup|create", "xgroup|destroy", "xinfo|groups"),
         ),
     )
 
