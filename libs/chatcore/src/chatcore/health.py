@@ -56,11 +56,15 @@ class HealthServer:
             await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {self._host}:{self._port}: {error}") from error
-        ready = Gauge("chat_ready", "1 while nothing is missing to serve, as /readyz says.", registry=self._registry)
-        ready.set_function(lambda: float(self._readiness() is None))
+        self.declare()
         port: int = self._runner.addresses[0][1]
         log.info("health_listening", host=self._host, port=port)
         return port
+
+    def declare(self) -> None:
+        """Declare the metric of its own, once per registry."""
+        ready = Gauge("chat_ready", "1 while nothing is missing to serve, as /readyz says.", registry=self._registry)
+        ready.set_function(lambda: float(self._readiness() is None))
 
     async def stop(self) -> None:
         """Stop listening. Safe to repeat."""

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 REPEATS: Final = ("store", "rolled_back", "taken", "poison")
 ENDS: Final = ("offline", "silent", "full", "disowned")
+REQUESTS: Final = {SyncRequest: "sync", HistoryRequest: "history", ConversationsRequest: "conversations"}
 DATABASE_CODES: Final = frozenset({1020, 1040, 1053, 1062, 1114, 1205, 1213, 1290, 1836, 2006, 2013})
 """Error numbers of MySQL that are counted by themselves."""
 
@@ -97,6 +98,11 @@ class WorkerMetrics:
             "Recipients, counted per conversation, of such messages.",
             registry=registry,
         )
+        self.undelivered_late = Gauge(
+            "chat_worker_undelivered_late_recipients",
+            "Those of them that have waited for 10 s and still have a live connection, as last looked at.",
+            registry=registry,
+        )
         self.undelivered_ends = Tally(
             "chat_worker_undelivered_forgotten",
             "Recipients of such messages no longer waited for. offline: they have no live connection any more; "
@@ -133,7 +139,7 @@ class WorkerMetrics:
             "chat_worker_requests",
             "Requests answered.",
             "kind",
-            [kind.__name__ for kind in (SyncRequest, HistoryRequest, ConversationsRequest)],
+            REQUESTS.values(),
             registry=registry,
         )
         self.requests_failed = Counter(

@@ -24,10 +24,12 @@ from delivery_worker.metrics import WorkerMetrics
 from delivery_worker.undelivered import SILENT_S, Undelivered
 
 LOOK_S: Final = 2.0
-LATE_S: Final = 2.0
+ASK_S: Final = 2.0
 """A recipient that owes an acknowledgement for so long is looked up: it may have gone."""
-LATE_RECIPIENTS: Final = 200
-"""The oldest that are looked up at once, about 2 ms of work."""
+MOST: Final = 1_000
+"""The oldest that are looked up at once: some 10 ms of work, in the worst of times."""
+LATE_S: Final = 10.0
+"""Seconds without an acknowledgement that count as late."""
 
 log = get_logger(__name__)
 
@@ -85,18 +87,21 @@ class Observer:
 
     async def _look_at_the_late(self) -> None:
         """Wait no longer for who has no live connection, or is connected and says nothing for too long."""
-        late = self._undelivered.older_than(LATE_S, monotonic(), LATE_RECIPIENTS)
+        late = self._undelivered.older_than(ASK_S, monotonic(), MOST)
         if not late:
+            self._metrics.undelivered_late.set(0)
             return
         pipeline: Any = self._redis.pipeline(transaction=False)
         for _, user, _ in late:
             pipeline.zrange(self._keys.devices(user), int(self._clock.now_ms()), "+inf", byscore=True)
-        ends = self._metrics.undelivered_ends.counts
+        ends, still = self._metrics.undelivered_ends.counts, 0
         for (conversation, user, age_s), live in zip(late, await answered(pipeline.execute()), strict=True):
             if live and age_s < SILENT_S:
-                continue
-            ends["silent" if live else "offline"] += 1
-            self._undelivered.forget(conversation, user)
+                still += age_s >= LATE_S
+            else:
+                ends["silent" if live else "offline"] += 1
+                self._undelivered.forget(conversation, user)
+        self._metrics.undelivered_late.set(still)
 
     def _read_backlog(self) -> Mapping[str, float]:
         owned = self._owned()

@@ -26,7 +26,7 @@ from chatcore.redis_client import Connect, answered, close_redis
 from chatcore.stream import FIELD, ConversationsRequest, HistoryRequest, Request, SyncRequest, decode_requests
 from pymysql.err import MySQLError
 
-from delivery_worker.metrics import WorkerMetrics
+from delivery_worker.metrics import REQUESTS, WorkerMetrics
 from delivery_worker.pager import Member, conversations_frame, decode_cursor, history_frame
 from delivery_worker.router import Publications, RedisRouter
 from delivery_worker.store.reads import ReadStore
@@ -63,7 +63,7 @@ class Answerer:
             log.warning("request_failed", kind=type(request).__name__, error=str(error))
             self._metrics.requests_failed.inc()
             _answer_later(request, publications)
-        self._metrics.requests.counts[type(request).__name__] += 1
+        self._metrics.requests.counts[REQUESTS[type(request)]] += 1
         self._metrics.request_seconds.observe(monotonic() - began)
 
     async def _answer(self, request: Request, publications: Publications, routes: Sequence[Connection]) -> None:

@@ -66,6 +66,7 @@ class GatewayApp:
         self._make_guard()
         self._make_shell()
         self.metrics.connections.set_function(lambda: len(self.registry.by_number))
+        self.metrics.connections_max.set(settings.max_connections)
         self.metrics.measure(
             queued_bytes=lambda: queued_bytes(list(self.registry.by_number.values())),
             ack_backlog=lambda: self.outbox.ack_backlog,

@@ -50,6 +50,11 @@ class GatewayMetrics:
 
     def _declare_connections(self, registry: CollectorRegistry) -> None:
         self.connections = Gauge("chat_gateway_connections", "Open connections.", registry=registry)
+        self.connections_max = Gauge(
+            "chat_gateway_connections_max",
+            "Connections past which handshakes are refused; 0: no limit.",
+            registry=registry,
+        )
         self.handshakes = Tally(
             "chat_gateway_handshakes",
             "Handshakes by result.",

@@ -33,7 +33,7 @@ from chatcore.stream import (
 )
 
 from presence.devices import Devices
-from presence.metrics import PresenceMetrics
+from presence.metrics import EVENTS, PresenceMetrics
 from presence.scripts import RETIRE
 
 BLOCK_MS: Final = 1_000
@@ -194,7 +194,7 @@ class PresenceStream:
                 log.warning("entry_unreadable", error=str(error))
                 continue
             for event in found:
-                self._metrics.events.counts[type(event).__name__] += 1
+                self._metrics.events.counts[EVENTS[type(event)]] += 1
                 if isinstance(event, Heartbeats | TypingSeen) and now - written_ms > STALE_MS:
                     self._metrics.stale.inc()
                 else:

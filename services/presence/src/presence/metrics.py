@@ -6,6 +6,7 @@ from chatcore.instruments import Distribution, Tally
 from chatcore.stream import PresenceEvent
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+EVENTS: Final = {kind: kind.__name__.lower() for kind in get_args(PresenceEvent)}
 CAUSES: Final = ("connection", "subscription", "sweep")
 
 
@@ -21,7 +22,7 @@ class PresenceMetrics:
             "chat_presence_events",
             "Events of gateways read.",
             "kind",
-            [kind.__name__ for kind in get_args(PresenceEvent)],
+            EVENTS.values(),
             registry=registry,
         )
         self.stale = Counter("chat_presence_events_stale", "Events too old to matter.", registry=registry)
