@@ -1,7 +1,7 @@
 """Owns what is published to a gateway's channel: many records in one publication, bytes ready for the socket. Pure.
 
 A record is a header (kind, connection, length) and a payload. The gateway looks at the header alone and never into
-a frame (DESIGN section 6).
+a frame.
 """
 
 from collections.abc import Iterator, Mapping
