@@ -19,6 +19,10 @@ from chatctl.stack.mysql_flavours import Flavour
 from chatctl.stack.program import Program
 from chatctl.stack.stack_file import MysqlAddress
 
+WORKER = "chat_worker"
+"""The user as which the workers come: it may read and write rows and nothing else, so that a server which is set to
+read-only binds it, as it binds a worker in production."""
+
 MAX_SOCKET_BYTES = 100
 """The path of a Unix socket has at most 107 bytes, and the server puts `.lock` behind it."""
 
@@ -149,5 +153,8 @@ DROP USER IF EXISTS 'root'@'127.0.0.1', 'root'@'::1';
 CREATE USER IF NOT EXISTS '{address.user}'@'%' IDENTIFIED BY '{address.password}';
 ALTER USER '{address.user}'@'%' IDENTIFIED BY '{address.password}';
 GRANT ALL ON *.* TO '{address.user}'@'%';
+CREATE USER IF NOT EXISTS '{WORKER}'@'%' IDENTIFIED BY '{address.password}';
+ALTER USER '{WORKER}'@'%' IDENTIFIED BY '{address.password}';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `{address.database}`.* TO '{WORKER}'@'%';
 CREATE DATABASE IF NOT EXISTS `{address.database}`;
 """

@@ -31,7 +31,8 @@ ANSWER_S = 2.0
 def redis_program(*, folder: Path, port: int, password: str, prefix: str = "chat") -> Program:
     """Return a Redis without persistence: whoever kills it tests that everything in it may vanish.
 
-    `password` is that of the services' users, `prefix` that of the keys on which they have their rights.
+    `password` is that of the services' users, `prefix` that of the keys on which they have their rights. Its options
+    stand in a file, so that CONFIG REWRITE makes those of its next start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     digest = sha256(password.encode()).hexdigest()
@@ -50,15 +51,20 @@ def redis_program(*, folder: Path, port: int, password: str, prefix: str = "chat
         "maxmemory-policy": "noeviction",
         "set-proc-title": "no",  # its title would overwrite the environment, and with it the stack's mark
     }
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    file = folder / "redis.conf"
+    file.write_text("".join(f'{name} "{_quoted(value)}"\n' for name, value in options.items()), encoding="utf-8")
     return Program(
         name="redis",
         role="redis",
-        command=(find("redis-server", package="redis-server"), *arguments),
+        command=(find("redis-server", package="redis-server"), str(file)),
         environment={},
         url=url_of(port),
         stop_s=5.0,
     )
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def url_of(port: int) -> str:

@@ -9,8 +9,9 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,10 @@ class Options:
     database: FlavourName = "mariadb"
     environment: dict[str, str] = field(default_factory=dict)
     """Set for every service, on top of what the stack sets."""
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By a process's name, a store's too: set for it alone, on top of all others."""
+    modules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By a service's name: the module, with its arguments, that runs in the service's place."""
     owner: int | None = None
     """The process at whose end the stack stops; None for one that stops when told."""
 
@@ -68,19 +73,32 @@ class Supervisor:
 
     async def run(self) -> None:
         """Run the stack until SIGINT or SIGTERM. Raises `Failure`."""
+        async with self._held():
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self._stop.set)
+            self._watch_owner(loop)
+            (self._options.folder / "supervisor.pid").write_text(str(os.getpid()), encoding="ascii")
+            await self._until_stopped(self._start())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[StackFile]:
+        """Run the stack for the length of a block, for a program that drives it itself. Raises `Failure`."""
+        async with self._held():
+            await self._start()
+            yield self._described
+
+    @asynccontextmanager
+    async def _held(self) -> AsyncIterator[None]:
+        """Hold the folder for the length of a block, and stop at its end whatever was started in it."""
         folder = self._options.folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = lock_of(folder)
         try:
             self._prepare()
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self._stop.set)
-            self._watch_owner(loop)
-            (folder / "supervisor.pid").write_text(str(os.getpid()), encoding="ascii")
             tidy = asyncio.create_task(logs.keep_bounded(folder), name="logs")
             try:
-                await self._until_stopped(self._start())
+                yield
             finally:
                 tidy.cancel()
                 await self._stop_all()
@@ -172,7 +190,12 @@ class Supervisor:
             self._keep(self._configured(services.gateway(stack, number, port=port, metrics_port=metrics.pop())))
 
     def _configured(self, made: Program) -> Program:
-        return replace(made, environment={**made.environment, **self._options.environment})
+        module = self._options.modules.get(made.name)
+        return replace(
+            made,
+            command=made.command if module is None else (sys.executable, "-m", *module),
+            environment={**made.environment, **self._options.environment},
+        )
 
     async def _migrate(self) -> None:
         made = services.migration(self._described)
@@ -189,6 +212,7 @@ class Supervisor:
             raise Failure("the schema could not be migrated", log=log, advice="mend what the log says, and try again")
 
     def _keep(self, made: Program) -> None:
+        made = replace(made, environment={**made.environment, **self._options.own.get(made.name, {})})
         keeper = Keeper(made, stack=self._options.folder, changed=self._write)
         self._keepers.append(keeper)
         self._tasks[made.name] = asyncio.create_task(keeper.run(), name=made.name)
