@@ -212,4 +212,5 @@ class _Line:
         """Carry a lane to its end, then end its sink's half of the connection."""
         await lane.run()
         if sink.transport is not None and not sink.transport.is_closing():
-            sink.transport.write_eof()
+            with suppress(OSError):  # its peer has reset it, and the loop does not know yet
+                sink.transport.write_eof()

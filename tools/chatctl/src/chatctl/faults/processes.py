@@ -1,0 +1,76 @@
+"""Faults of whole processes. The stack starts again whatever ends; who was held goes on however the block ends."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from random import Random
+from typing import Final
+
+from chatctl.faults.scene import Scene
+
+BACK_S: Final = 30.0
+"""Seconds for one process of a rolling restart to be back and ready."""
+LOOK_S: Final = 0.05
+
+
+@asynccontextmanager
+async def killed(scene: Scene, target: str, _: Random) -> AsyncIterator[str]:
+    """End a process with SIGKILL."""
+    pid = scene.pid(target)
+    os.kill(pid, signal.SIGKILL)
+    yield f"pid {pid}"
+
+
+@asynccontextmanager
+async def terminated(scene: Scene, target: str, _: Random) -> AsyncIterator[str]:
+    """Ask a process to end with SIGTERM."""
+    pid = scene.pid(target)
+    os.kill(pid, signal.SIGTERM)
+    yield f"pid {pid}"
+
+
+@asynccontextmanager
+async def paused(scene: Scene, target: str, _: Random) -> AsyncIterator[str]:
+    """Hold a process with SIGSTOP."""
+    pid = scene.pid(target)
+    handle = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGSTOP)
+        yield f"pid {pid}"
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGCONT)
+        os.close(handle)
+
+
+@asynccontextmanager
+async def rolled(scene: Scene, _: str, random: Random) -> AsyncIterator[str]:
+    """Restart all services with SIGTERM, one after the other, each when the one before is back."""
+    names = scene.shape.services
+    random.shuffle(names)
+    rolling = asyncio.create_task(_roll(scene, names), name="rolling")
+    try:
+        yield " ".join(names)
+    finally:
+        rolling.cancel()
+        await asyncio.gather(rolling, return_exceptions=True)
+
+
+async def _roll(scene: Scene, names: list[str]) -> None:
+    for name in names:
+        with suppress(ProcessLookupError):
+            old = scene.pid(name)
+            os.kill(old, signal.SIGTERM)
+            await _replaced(scene, name, old)
+        await scene.wait_ready(BACK_S)
+
+
+async def _replaced(scene: Scene, name: str, old: int) -> None:
+    async with asyncio.timeout(BACK_S):
+        while True:
+            with suppress(ProcessLookupError):
+                if scene.pid(name) != old:
+                    return
+            await asyncio.sleep(LOOK_S)
