@@ -5,8 +5,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.conftest import DatabaseServer
+from tests.contracts.mysql_worlds import MySQLWorld, RealMySQL
+from tests.contracts.mysql_worlds import TwinWorld as TwinMySQLWorld
 from tests.contracts.redis_worlds import RealRedis, RedisWorld, TwinWorld
-from tests.harness.servers import running_redis
+from tests.harness.servers import fresh_database, running_redis
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,18 @@ async def world(
     one: RedisWorld = RealRedis(await contract_redis()) if request.param == "real" else TwinWorld()
     yield one
     await one.close()
+
+
+@pytest.fixture(params=["real", "twin"])
+async def mysql(request: pytest.FixtureRequest, database_server: DatabaseServer) -> AsyncIterator[MySQLWorld]:
+    """A migrated MySQL of either kind."""
+    if request.param == "twin":
+        twin = TwinMySQLWorld()
+        yield twin
+        twin.close()
+        return
+    async with fresh_database(await database_server("mariadb")) as settings:
+        real = RealMySQL(settings)
+        await real.migrate()
+        yield real
+        real.close()

@@ -1,0 +1,1 @@
+"""The twin of MySQL: the SQL that the worker sends, its transactions and its locks, in memory."""
