@@ -28,9 +28,9 @@ async def test_the_lag_of_the_loop_and_its_tasks_are_measured() -> None:
     async with asyncio.timeout(20):
         while not registry.get_sample_value("chat_event_loop_lag_seconds_count"):
             await asyncio.sleep(PROBE_S / 5)
+    assert (registry.get_sample_value("chat_asyncio_tasks") or 0) >= 2
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    assert (registry.get_sample_value("chat_asyncio_tasks") or 0) >= 2
 
 
 def test_settling_freezes_what_is_there_and_measures_each_pause() -> None:

@@ -83,9 +83,3 @@ def test_the_20th_strike_within_60_s_ends_the_connection() -> None:
 def test_strikes_that_are_spread_end_nothing() -> None:
     session = make()
     assert not any(session.strike(n * 3.2) for n in range(100))
-
-
-def test_a_token_is_expired_only_past_its_leeway() -> None:
-    session = make()
-    assert not session.expired(109.9)
-    assert session.expired(110.1)

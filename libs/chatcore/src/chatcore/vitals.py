@@ -51,11 +51,13 @@ class Vitals:
 
     async def watch(self) -> None:
         """Measure the loop until cancelled."""
+        # Counted when it is scraped: it looks at every task, of which a gateway has one for each connection.
+        loop = asyncio.get_running_loop()
+        self._tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
         while True:
             due = perf_counter() + PROBE_S
             await asyncio.sleep(PROBE_S)
             self._lag.observe(max(0.0, perf_counter() - due))
-            self._tasks.set(len(asyncio.all_tasks()))
 
     def _collected(self, phase: str, _: dict[str, Any]) -> None:
         if phase == "start":

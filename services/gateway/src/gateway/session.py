@@ -61,10 +61,6 @@ class Session:
         self._strikes.append(now)
         return len(self._strikes) == MAX_STRIKES and now - self._strikes[0] <= STRIKE_WINDOW_S
 
-    def expired(self, wall_s: float) -> bool:
-        """Whether the token's time is over."""
-        return wall_s > self.expires_at_s + LEEWAY_S
-
     def _forget(self, now: float) -> None:
         while self._sent and now - self._sent[0][0] > FORGET_S:
             self.in_flight -= self._sent.popleft()[1]

@@ -15,6 +15,7 @@ from chatcore.stream import Heartbeats
 from gateway.connection import Connection
 from gateway.outbox import Outbox
 from gateway.registry import SHARES, Registry
+from gateway.session import LEEWAY_S
 from gateway.subscriptions import Subscriptions
 
 ROUND_S: Final = 10.0
@@ -106,8 +107,9 @@ class Sweeper:
                 connection.ping()
 
     def _expire(self, connections: Iterable[Connection], wall_s: float) -> None:
+        until_s = wall_s - LEEWAY_S
         for connection in connections:
-            if connection.session.expired(wall_s):
+            if connection.session.expires_at_s < until_s:
                 connection.close(Close.TOKEN_EXPIRED, "the token has expired")
 
 

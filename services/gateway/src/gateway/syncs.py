@@ -6,6 +6,7 @@ It never looks into a page.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 from random import uniform
 from time import monotonic
 from typing import Final
@@ -80,6 +81,8 @@ class Syncs:
         self._waiting: deque[Pull] = deque()
         self._queues = [self._admitting, self._waiting]
         self._asked: set[int] = set()
+        self._times: list[tuple[float, int]] = []
+        """A heap of when to look at which connection: two or three for each, since an answer makes one void."""
 
     def admit(self, connection: Connection, since: str) -> "asyncio.Future[Refusal | None]":
         """Ask whether the device may connect, and for its first page."""
@@ -104,7 +107,9 @@ class Syncs:
             if pull is None:
                 continue
             at = now + uniform(0, SPREAD_S)  # noqa: S311 - jitter
-            pull.begin_at = min(pull.begin_at or at, at)
+            if not pull.begin_at or at < pull.begin_at:
+                pull.begin_at = at
+                heappush(self._times, (at, connection.number))
             pull.cause = cause
 
     def page(self, number: int, payload: bytes) -> None:
@@ -125,6 +130,7 @@ class Syncs:
             pull.connection.push(page.frame)
             if not pull.begin_at:
                 pull.begin_at = self._clock() + PERIOD_S * uniform(0.8, 1.2)  # noqa: S311 - jitter
+            heappush(self._times, (pull.begin_at, number))
         self._ask_more()
 
     def admission(self, number: int, payload: bytes) -> Refusal | None:
@@ -143,6 +149,7 @@ class Syncs:
         if pull is not None and pull.asked and payload == str(pull.number).encode():
             self._answered(pull)
             pull.due = self._clock() + RETRY_S
+            heappush(self._times, (pull.due, number))
             self._ask_more()
 
     async def run(self) -> None:
@@ -154,11 +161,15 @@ class Syncs:
     def look(self) -> None:
         """Take one look at what is due."""
         now = self._clock()
-        for pull in list(self._pulls.values()):
+        while self._times and self._times[0][0] <= now:
+            pull = self._pulls.get(heappop(self._times)[1])
+            if pull is None:
+                continue
             if pull.due and pull.due <= now:
                 self._answered(pull)
                 self._enqueue(pull)
             elif not pull.due and not pull.queued and 0 < pull.begin_at <= now:
+                # One whose sync is under way is looked at when that has ended.
                 pull.begin_at = 0.0
                 self._begin(pull)
         self._ask_more()
@@ -200,6 +211,7 @@ class Syncs:
                 continue
             pull.asked = True
             pull.due = self._clock() + ANSWER_S
+            heappush(self._times, (pull.due, connection.number))
             self._asked.add(connection.number)
             self._ask(
                 SyncRequest(
