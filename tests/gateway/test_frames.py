@@ -261,6 +261,35 @@ async def test_presence_is_told_to_subscribers_alone_and_until_they_unsubscribe(
     await worker.until(lambda: Unsubscribed("dave", gateway.gateway_id) in worker.presence)
 
 
+def presence(user: str, online: bool, **more: str) -> bytes:
+    last_seen = None if online else 7
+    return orjson.dumps({"type": "presence", "user": user, "online": online, "last_seen": last_seen, **more})
+
+
+async def test_presence_that_says_nothing_new_is_not_told_again(gateway: GatewayApp, url: str, worker: Worker) -> None:
+    """What is told is compared with what this connection heard last, in answers as well."""
+
+    async def announce(online: bool) -> None:
+        await worker.tell(gateway.gateway_id, Kind.PRESENCE, 0, presence_payload("bob", presence("bob", online)))
+
+    async with Client(url) as client, Client(url, "carol") as other:
+        for one in (client, other):
+            await one.send(type="presence_subscribe", users=["bob"])
+        await worker.until(lambda: sum(isinstance(e, Subscribed) for e in worker.presence) == 2)
+        await worker.tell(gateway.gateway_id, Kind.FRAME, 1, presence("bob", online=False))
+        for online in (False, False, True, True):
+            await announce(online)
+        await worker.tell(gateway.gateway_id, Kind.FRAME, 1, presence("bob", online=False, ref="r"))
+        for online in (True, True):
+            await announce(online)
+        for number in (1, 2):
+            await worker.tell(gateway.gateway_id, Kind.FRAME, number, b'{"type":"end"}')
+        assert [(await client.until("presence"))["online"] for _ in range(4)] == [False, True, False, True]
+        assert await client.frame() == {"type": "end"}
+        assert [(await other.until("presence"))["online"] for _ in range(2)] == [False, True]
+        assert await other.frame() == {"type": "end"}
+
+
 async def test_subscriptions_past_the_limit_are_overloaded(make_gateway: MakeGateway) -> None:
     app = await make_gateway(max_subscriptions=2)
     async with Client(f"http://127.0.0.1:{app.port}/v1/ws") as client:

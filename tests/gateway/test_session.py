@@ -83,3 +83,14 @@ def test_the_20th_strike_within_60_s_ends_the_connection() -> None:
 def test_strikes_that_are_spread_end_nothing() -> None:
     session = make()
     assert not any(session.strike(n * 3.2) for n in range(100))
+
+
+def test_presence_that_was_told_last_is_no_news_and_one_that_is_watched_no_more_is_forgotten() -> None:
+    session = make()
+    assert session.is_news("bob", b"on")
+    assert session.is_news("bob", b"on")
+    session.subscriptions["bob"] = b""
+    assert [session.is_news("bob", frame) for frame in (b"on", b"on", b"off", b"on")] == [True, False, True, True]
+    del session.subscriptions["bob"]
+    assert session.is_news("bob", b"on")
+    assert session.subscriptions == {}

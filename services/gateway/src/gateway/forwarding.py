@@ -184,7 +184,7 @@ class Forwarder:
 
     def _subscribe(self, connection: Connection, frame: PresenceSubscribe) -> None:
         users = dict.fromkeys(frame.users)
-        if len(connection.session.subscriptions | users.keys()) > self._max_subscriptions:
+        if len(connection.session.subscriptions.keys() | users.keys()) > self._max_subscriptions:
             self._refuse(connection, Code.OVERLOADED, "too many subscriptions", ref=frame.ref)
             return
         number = ConnectionNumber(connection.number)

@@ -51,14 +51,14 @@ class Registry:
 
     def watch(self, connection: Connection, user: str) -> None:
         """Remember a subscription."""
-        connection.session.subscriptions.add(user)
+        connection.session.subscriptions.setdefault(user, b"")
         self.watchers.setdefault(user, set()).add(connection)
 
     def unwatch(self, connection: Connection, users: Iterable[str]) -> list[str]:
         """Forget subscriptions; gives the users that nobody here watches any more."""
         ended = []
         for user in users:
-            connection.session.subscriptions.discard(user)
+            connection.session.subscriptions.pop(user, None)
             watchers = self.watchers.get(user)
             if watchers is not None:
                 watchers.discard(connection)

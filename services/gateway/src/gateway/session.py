@@ -27,7 +27,8 @@ class Session:
         self._strikes: deque[float] = deque(maxlen=MAX_STRIKES)
         self.in_flight = 0
         self.expires_at_s = expires_at_s
-        self.subscriptions: set[str] = set()
+        self.subscriptions: dict[str, bytes] = {}
+        """By watched user, the presence frame that was told last; empty: none yet."""
 
     def spend(self, now: float) -> int:
         """Take one token of the rate; gives 0, or the milliseconds until there is one."""
@@ -60,6 +61,13 @@ class Session:
         """Count a frame at fault; True when the connection has to end."""
         self._strikes.append(now)
         return len(self._strikes) == MAX_STRIKES and now - self._strikes[0] <= STRIKE_WINDOW_S
+
+    def is_news(self, user: str, frame: bytes) -> bool:
+        """Whether a presence frame is not what was told last of a watched user. It counts as told from now on."""
+        told = self.subscriptions.get(user)
+        if told is not None:
+            self.subscriptions[user] = frame
+        return told != frame
 
     def _forget(self, now: float) -> None:
         while self._sent and now - self._sent[0][0] > FORGET_S:

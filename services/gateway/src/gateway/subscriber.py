@@ -24,8 +24,11 @@ from gateway.registry import Registry
 from gateway.syncs import Syncs
 
 TYPE_AT: Final = slice(len(b'{"type":"'), len(b'{"type":"') + 4)
-"""The first four letters of a frame's type, with which it begins: no more of it is read."""
+"""The first four letters of a frame's type, with which it begins: no more of it is read, but for `USER_FROM`."""
 TYPES: Final = {name[:4].encode(): name for name in FRAMES_OUT}
+PRESENCE: Final = b"pres"
+USER_FROM: Final = len(b'{"type":"presence","user":"')
+"""Where a presence frame names its user, in letters that JSON never escapes."""
 
 log = get_logger(__name__)
 
@@ -58,6 +61,8 @@ class Dispatcher:
                         connection.session.end_send()
                     connection.push(payload)
                     sort = payload[TYPE_AT]
+                    if sort == PRESENCE:
+                        connection.session.is_news(_user_of(payload), payload)
                     frames[sort] = frames.get(sort, 0) + 1
             elif kind == Kind.TIMING:
                 timing = payload
@@ -88,7 +93,7 @@ class Dispatcher:
             self._syncs.unsynced(number, payload)
         elif kind == Kind.PRESENCE:
             user, frame = read_presence(payload)
-            watchers = tuple(self._registry.watchers.get(user, ()))
+            watchers = [one for one in self._registry.watchers.get(user, ()) if one.session.is_news(user, frame)]
             self._metrics.frames_out.counts["presence"] += len(watchers)
             for watcher in watchers:
                 watcher.push(frame)
@@ -103,6 +108,10 @@ class Dispatcher:
         connection = self._connections.get(number)
         if connection is not None:
             connection.close(code, reason)
+
+
+def _user_of(frame: bytes) -> str:
+    return frame[USER_FROM:].partition(b'"')[0].decode()
 
 
 class Subscriber:
