@@ -2,8 +2,7 @@
 
 import orjson
 import pytest
-
-from tests.harness.protocol import BrokenContract, Frame, read_frame
+from chatctl.verify.contract import BrokenContract, Frame, read_frame
 
 MESSAGE = {"peer": "a", "from": "a", "device": "phone", "seq": 43, "id": "c1", "ts": 5, "body": "hi"}
 CONVERSATION = {"peer": "a", "last": 3, "cursor": 1, "read": 1, "peer_delivered": 0, "peer_read": 0}

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Self
 
+from chatctl.verify.device import BareDevice
+from chatctl.verify.final_state import FinalState
+from chatctl.verify.history import History, Pair
+
 from tests.harness.cast import CONVERGE_S, Cast
-from tests.harness.device import BareDevice
 from tests.harness.faults import Load, ring
-from tests.harness.history import FinalState, History, Pair
 from tests.harness.system import System
 
 SEED: Final = int(os.environ.get("CHAT_TEST_SEED", random.SystemRandom().randrange(1 << 30)))

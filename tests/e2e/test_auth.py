@@ -2,8 +2,9 @@
 
 import time
 
+from chatctl.verify.connection import RawConnection
+
 from tests.harness.cast import Cast
-from tests.harness.client import RawConnection
 
 LEEWAY_S = 10
 

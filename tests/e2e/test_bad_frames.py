@@ -2,10 +2,10 @@
 
 import aiohttp
 import pytest
+from chatctl.verify.connection import RawConnection
 
 from tests.e2e.bad_frames import MAX_FRAME_BYTES, TABLE, Bad
 from tests.harness.cast import Cast
-from tests.harness.client import RawConnection
 
 
 def test_the_table_has_at_least_sixty_frames_with_names_of_their_own() -> None:

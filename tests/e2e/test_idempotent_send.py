@@ -2,9 +2,10 @@
 
 import signal
 
+from chatctl.verify.connection import RawConnection
+from chatctl.verify.contract import Frame
+
 from tests.harness.cast import Cast
-from tests.harness.client import RawConnection
-from tests.harness.protocol import Frame
 from tests.harness.system import MakeSystem, System
 
 SEND = {"type": "send", "id": "once", "body": "only once"}

@@ -2,8 +2,10 @@
 
 import asyncio
 
-from tests.harness.cast import Cast, read_log
-from tests.harness.client import EXPECT_TIMEOUT_S, RawConnection
+from chatctl.verify.connection import EXPECT_TIMEOUT_S, RawConnection
+from chatctl.verify.reading import read_log
+
+from tests.harness.cast import Cast
 
 
 async def _state(connection: RawConnection, peer: str, seq: int) -> str:

@@ -1,8 +1,9 @@
 """Limits are named in `welcome`, and what goes beyond them gets a named error and no harm."""
 
+from chatctl.verify.connection import RawConnection
+from chatctl.verify.contract import Frame
+
 from tests.harness.cast import Cast
-from tests.harness.client import RawConnection
-from tests.harness.protocol import Frame
 
 
 async def _answers(connection: RawConnection, ids: set[str]) -> dict[str, Frame]:

@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
+from chatctl.verify.connection import RawConnection
+from chatctl.verify.contract import Frame
+from chatctl.verify.device import BareDevice
 from redis.asyncio import Redis
 
 from tests.harness.cast import Cast
-from tests.harness.client import RawConnection
-from tests.harness.device import BareDevice
 from tests.harness.faults import paused
-from tests.harness.protocol import Frame
 from tests.harness.system import MakeSystem, System
 
 MESSAGES = 200

@@ -4,10 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from chatctl.verify.connection import EXPECT_TIMEOUT_S, RawConnection
+from chatctl.verify.contract import Frame
+from chatctl.verify.reading import read_log
 
-from tests.harness.cast import Cast, read_log
-from tests.harness.client import EXPECT_TIMEOUT_S, RawConnection
-from tests.harness.protocol import Frame
+from tests.harness.cast import Cast
 
 COUNT = 120
 

@@ -6,9 +6,9 @@ import signal
 import sys
 
 import pytest
+from chatctl.verify.connection import NothingCame, RawConnection
 
 from tests.harness.cast import Cast
-from tests.harness.client import NothingCame, RawConnection
 from tests.harness.system import ROOT, MakeSystem, name_of_gateway
 
 VISIBLE_S = 5.0

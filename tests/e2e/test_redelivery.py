@@ -1,6 +1,8 @@
 """At-least-once delivery: what no device said that it holds comes again, and nothing is claimed on its behalf."""
 
-from tests.harness.cast import Cast, read_log
+from chatctl.verify.reading import read_log
+
+from tests.harness.cast import Cast
 
 
 async def test_a_device_that_dies_between_the_push_and_its_ack_gets_the_message_again(cast: Cast) -> None:

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from chatctl.verify.connection import ConnectionClosed, RawConnection
+
 from tests.harness.cast import Cast
-from tests.harness.client import ConnectionClosed, RawConnection
 from tests.harness.system import MakeSystem, System, resident_bytes
 
 BODY = "z" * 16_000

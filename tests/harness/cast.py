@@ -8,11 +8,16 @@ from types import TracebackType
 from typing import Any, Self
 
 import jwt
+from chatctl.verify.case import Case
+from chatctl.verify.connection import RawConnection
+from chatctl.verify.device import BareDevice
+from chatctl.verify.final_state import DeviceEnd, Entry, FinalState
+from chatctl.verify.history import History, Pair, pair_of
+from chatctl.verify.properties import violations
+from chatctl.verify.properties.marks import receipts_converge
+from chatctl.verify.properties.order import every_device_is_complete
+from chatctl.verify.reading import read_log
 
-from tests.harness.client import RawConnection
-from tests.harness.device import BareDevice
-from tests.harness.history import DeviceEnd, Entry, FinalState, History, Pair, pair_of
-from tests.harness.history_checks import devices_complete, receipts_converged, violations
 from tests.harness.system import System, environment_of
 
 CONVERGE_S = 60.0
@@ -151,7 +156,8 @@ class Cast:
         judged = final
         while time.monotonic() < deadline:
             judged = FinalState(logs=final.logs, devices=[*(device.end() for device in devices), *offline])
-            if not any(True for check in (devices_complete, receipts_converged) for _ in check(history, judged)):
+            case = Case(history, judged)
+            if not any(True for check in (every_device_is_complete, receipts_converge) for _ in check(case)):
                 break
             await asyncio.sleep(LOOK_S)
         broken = violations(history, judged)
@@ -162,25 +168,3 @@ class Cast:
 async def _until(condition: Callable[[], bool], deadline: float) -> None:
     while not condition() and time.monotonic() < deadline:
         await asyncio.sleep(LOOK_S)
-
-
-async def read_log(connection: RawConnection, peer: str, *, limit: int = 200) -> list[Entry]:
-    """Page through a conversation from its start."""
-    entries: list[Entry] = []
-    more = True
-    while more:
-        after = entries[-1].seq if entries else 0
-        ref = f"log-{after}"
-        page = await _history_page(connection, {"ref": ref, "peer": peer, "after": after, "limit": limit})
-        entries += [Entry(m["seq"], m["from"], m["id"], m["ts"], m["body"], m["state"]) for m in page["messages"]]
-        more = page["more"]
-    return entries
-
-
-async def _history_page(connection: RawConnection, ask: dict[str, Any]) -> dict[str, Any]:
-    while True:
-        await connection.send({"type": "history", **ask})
-        answer = await connection.receive_answer(ask["ref"])
-        if answer["type"] == "history":
-            return answer
-        await asyncio.sleep(answer["retry_after_ms"] / 1000)

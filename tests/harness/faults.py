@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.harness.device import BareDevice
+from chatctl.verify.device import BareDevice
+
 from tests.harness.system import System
 
 ROLES: Final = ("gateway", "worker", "presence", "redis", "mysql")

@@ -7,7 +7,7 @@ acknowledges anything.
 import asyncio
 import sys
 
-from tests.harness.client import RawConnection
+from chatctl.verify.connection import RawConnection
 
 
 async def main(base: str, token: str, device: str) -> None:

@@ -6,7 +6,7 @@ Pure state and its transitions; must never do I/O or look at a clock (times are 
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.harness.protocol import Frame
+from chatctl.verify.contract import Frame
 
 ACK_GAP_S: Final = 0.05
 OWN_ACK_S: Final = 1.0

@@ -1,27 +1,46 @@
 """Owns what a correct device does with each frame that comes: it applies by seq, keeps maxima, and records.
 
-Changes the device's state and its `History` only; must never do I/O or look at a clock.
+Changes the device's state and tells its `Witness` only; must never do I/O or look at a clock.
 """
 
-from tests.harness.device_state import ACK_GAP_S, OWN_ACK_S, DeviceState, Outgoing, Peer
-from tests.harness.history import Claimed, History, Refusal, Seen, Sent, Synced
-from tests.harness.protocol import FINAL_ERRORS, Frame
+from collections import Counter
+from collections.abc import Callable
+
+from chatctl.verify import history as h
+from chatctl.verify.contract import FINAL_ERRORS, Frame
+from chatctl.verify.device_state import ACK_GAP_S, OWN_ACK_S, DeviceState, Outgoing, Peer
+from chatctl.verify.history import Witness, digest
+
+MAX_ERRORS = 1_000
+"""Error frames that a device remembers for tests; the newest fall away, the history has them all that matter."""
 
 
 class Inbox:
     """The reading half of a device."""
 
-    def __init__(self, *, user: str, device: str, state: DeviceState, history: History, reads: bool) -> None:
+    def __init__(self, *, user: str, state: DeviceState, witness: Witness, reads: bool) -> None:
         self._user = user
-        self._device = device
         self._state = state
-        self._history = history
+        self._witness = witness
         self.reads = reads
         self.welcomed = False
         self.synced = False
         self.sync_count = 0
         self.errors: list[Frame] = []
         self.presence: dict[str, bool] = {}
+        self.heard: Counter[str] = Counter()
+        """How many frames of each type came."""
+        self._takers: dict[str, Callable[[Frame, float], None]] = {
+            "welcome": self._take_welcome,
+            "sync": self._take_sync,
+            "message": self._take_message,
+            "sent": self._take_sent,
+            "receipt": self._take_receipt,
+            "history": self._take_history,
+            "presence": self._take_presence,
+            "error": self._take_error,
+            "goaway": lambda frame, _now: witness.saw(h.GoneAway, frame["reconnect_after_ms"]),
+        }
 
     def begin_connection(self) -> None:
         """Expect a `welcome` and a sync."""
@@ -29,31 +48,23 @@ class Inbox:
 
     def take(self, frame: Frame, now: float) -> None:
         """Apply one frame."""
-        kind = frame["type"]
-        if kind == "welcome":
-            self._state.forget_database(frame["epoch"])
-            self.welcomed = True
-        elif kind == "sync":
-            self._take_sync(frame, now)
-        elif kind == "message":
-            self._take_message(frame, now)
-        elif kind == "sent":
-            self._take_sent(frame, now)
-        elif kind == "receipt":
-            self._take_receipt(frame)
-        elif kind == "history":
-            self._take_history(frame, now)
-        elif kind == "presence":
-            self.presence[frame["user"]] = frame["online"]
-        elif kind == "error":
-            self._take_error(frame, now)
+        self.heard[frame["type"]] += 1
+        taker = self._takers.get(frame["type"])
+        if taker is not None:
+            taker(frame, now)
+
+    def _take_welcome(self, frame: Frame, _now: float) -> None:
+        self._state.forget_database(frame["epoch"])
+        self._witness.saw(h.Welcomed, frame["gateway"], frame["epoch"], float(frame["limits"]["presence_ttl_s"]))
+        self.welcomed = True
 
     def _take_sync(self, frame: Frame, now: float) -> None:
         for named in frame["conversations"]:
             self._take_conversation(named, now)
         for message in frame["messages"]:
-            self._take_message(message, now)
+            self._take_message(message, now, "sync")
         if frame["done"]:
+            self._witness.saw(h.SyncDone, digest(frame["token"]))
             self._state.since = frame["token"]
             self.synced = True
             self.sync_count += 1
@@ -70,7 +81,7 @@ class Inbox:
     def _take_conversation(self, named: Frame, now: float) -> None:
         name = named["peer"]
         marks = (named["last"], named["cursor"], named["read"], named["peer_delivered"], named["peer_read"])
-        self._history.add(Synced(self._user, self._device, name, *marks))
+        self._witness.saw(h.Synced, name, *marks)
         self._claim(self._user, name, named["cursor"], named["read"])
         self._claim(name, self._user, named["peer_delivered"], named["peer_read"])
         peer = self._state.peer(name)
@@ -81,10 +92,10 @@ class Inbox:
         if peer.owes_ack():
             peer.due_at = now
 
-    def _take_message(self, message: Frame, now: float) -> None:
+    def _take_message(self, message: Frame, now: float, how: str = "live") -> None:
         name, sender = message["peer"], message["from"]
-        seen = (name, sender, message["seq"], message["id"], message["ts"], message["body"])
-        self._history.add(Seen(self._user, self._device, *seen))
+        seen = (name, sender, message["seq"], message["id"], message["ts"], digest(message["body"]), how)
+        self._witness.saw(h.Seen, *seen)
         peer = self._state.peer(name)
         if peer.hold(message["seq"], message["id"]):
             if self.reads and sender != self._user:
@@ -97,14 +108,14 @@ class Inbox:
 
     def _take_sent(self, frame: Frame, now: float) -> None:
         name = frame["peer"]
-        self._history.add(Sent(self._user, self._device, name, frame["id"], frame["seq"], frame["ts"]))
+        self._witness.saw(h.Sent, name, frame["id"], frame["seq"], frame["ts"])
         out: Outgoing | None = self._state.answered(frame["id"])
         self._state.sent[frame["id"]] = frame
         peer = self._state.peer(name)
         if peer.hold(frame["seq"], frame["id"]) or out is not None:
             self._owe_ack(peer, now + OWN_ACK_S)
 
-    def _take_receipt(self, frame: Frame) -> None:
+    def _take_receipt(self, frame: Frame, _now: float) -> None:
         other = frame["peer"] if frame["user"] == self._user else self._user
         self._claim(frame["user"], other, frame["delivered"], frame["read"])
         peer = self._state.peer(frame["peer"])
@@ -116,25 +127,39 @@ class Inbox:
 
     def _take_history(self, frame: Frame, now: float) -> None:
         for message in frame["messages"]:
-            self._take_message(message, now)
+            self._take_message(message, now, "history")
+            self._take_state(frame["peer"], message)
         self._state.peer(frame["peer"]).asked_at = None
 
+    def _take_state(self, name: str, message: Frame) -> None:
+        """A message's state says what its recipient must have said."""
+        recipient, sender = (name, self._user) if message["from"] == self._user else (self._user, name)
+        if message["state"] in ("delivered", "read"):
+            self._claim(recipient, sender, message["seq"], message["seq"] if message["state"] == "read" else 0)
+        elif message["state"] == "sent":
+            self._claim(sender, recipient, message["seq"], 0)
+
+    def _take_presence(self, frame: Frame, _now: float) -> None:
+        self._witness.saw(h.PresenceTold, frame["user"], frame["online"])
+        self.presence[frame["user"]] = frame["online"]
+
     def _take_error(self, frame: Frame, now: float) -> None:
-        self.errors.append(frame)
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(frame)
         ref = frame.get("ref")
         out = self._state.outbox.get(ref) if ref else None
         if out is None or ref is None:
             return
         final = frame["code"] in FINAL_ERRORS
-        self._history.add(Refusal(self._user, self._device, out.peer, ref, frame["code"], final=final))
+        self._witness.saw(h.Refusal, out.peer, ref, frame["code"], final)
         if final:
             self._state.failed[ref] = frame["code"]
             self._state.answered(ref)
         else:
             self._state.refused(ref, now + max(frame["retry_after_ms"] / 1000, ACK_GAP_S))
 
-    def _claim(self, user: str, other: str, delivered: int, read: int) -> None:
-        self._history.add(Claimed(self._user, self._device, user, other, delivered, read))
+    def _claim(self, of: str, other: str, delivered: int, read: int) -> None:
+        self._witness.saw(h.Claimed, of, other, delivered, read)
 
     @staticmethod
     def _raise_peer_marks(peer: Peer, delivered: int, read: int) -> None:

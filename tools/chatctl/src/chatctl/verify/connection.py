@@ -4,6 +4,7 @@ Must never use the project's own client: what judges the server shares no code w
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Self
@@ -12,9 +13,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from tests.harness.protocol import Frame, read_frame
+from chatctl.verify.contract import Frame, read_frame
 
 CHAT_PROTOCOL: Final = "chat.v1"
+FRAMES_KEPT: Final = 10_000
 EXPECT_TIMEOUT_S: Final = 15.0
 """The deadline of a condition: G8 promises every message and receipt within 15 s when nothing fails."""
 
@@ -50,14 +52,15 @@ def connect_url(base: str, device: str, since: str | None = None) -> URL:
 class RawConnection:
     """One WebSocket connection. It reads only while something is expected, so a test can also leave it unread.
 
-    `frames` keeps every frame that came, in order; `expect` takes the first one not yet taken that fits.
+    `frames` keeps the frames that came, in order, only the newest of very many;
+    `expect` takes the first one not yet taken that fits.
     """
 
     def __init__(self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._session = session
         self._socket = socket
         self._waiting: list[Frame] = []
-        self.frames: list[Frame] = []
+        self.frames: deque[Frame] = deque(maxlen=FRAMES_KEPT)
         self.close_code: int | None = None
 
     @classmethod

@@ -1,6 +1,6 @@
 """What a correct device owes, as the outside judge reads PROTOCOL section 6."""
 
-from tests.harness.device_state import ANSWER_S, DeviceState, Outgoing, Peer
+from chatctl.verify.device_state import ANSWER_S, DeviceState, Outgoing, Peer
 
 
 def _state(*sends: tuple[str, str]) -> DeviceState:
