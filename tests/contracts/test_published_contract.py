@@ -8,10 +8,10 @@ import pytest
 from chatcore.frames import client_frame_types
 from chatcore.server_frames import read_server_frame, server_frame_types
 from chatctl.asyncapi import document
+from chatctl.verify.contract import MAX_SERVER_FRAME_BYTES, SHAPES, Frame
 from pydantic import ValidationError
 
 from tests.contracts.test_protocol_shapes import BAD, GOOD
-from tests.harness.protocol import MAX_SERVER_FRAME_BYTES, SHAPES, Frame
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 OURS = [frame for frame in GOOD if "a_field_of_the_future" not in frame]

@@ -2,9 +2,9 @@
 
 import orjson
 from chatcore.server_frames import read_server_frame
+from chatctl.verify.connection import RawConnection
 
 from tests.harness.cast import Cast
-from tests.harness.client import RawConnection
 
 
 async def test_every_frame_of_a_life_is_one_that_the_document_names(cast: Cast) -> None:
