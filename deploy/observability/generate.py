@@ -5,13 +5,19 @@
 
 import sys
 from pathlib import Path
+from typing import Final
 
 from deploy.observability import declarations
+from deploy.observability.boards import delivery, gateways, presence, stores, workers
+
+DASHBOARDS: Final = declarations.ROOT / "deploy" / "observability" / "grafana" / "dashboards"
+BOARDS: Final = tuple(module.BOARD for module in (delivery, gateways, workers, presence, stores))
 
 
 def outputs() -> dict[Path, str]:
     """Give every generated file and what it should hold."""
-    return {declarations.PAGE: declarations.page()}
+    boards = {DASHBOARDS / f"{board.uid}.json": board.json() for board in BOARDS}
+    return {declarations.PAGE: declarations.page(), **boards}
 
 
 def main() -> None:
