@@ -131,13 +131,18 @@ def time_figures(measured: Measured, name: str, *, most_ms: Mapping[float, float
 def health_figures(measured: Measured) -> list[Figure]:
     """Give the pauses of the services, and what went wrong; nothing may be missing."""
     window = measured.window
-    events = sum(samples.get("chat_worker_batch_events_sum", 0.0) for samples in window.metrics.values())
-    batches = sum(samples.get("chat_worker_batch_events_count", 0.0) for samples in window.metrics.values())
     errors = sum(count for name, count in measured.tally.counts.items() if name.startswith("error "))
     return [
-        Figure(name="events per batch", value=events / max(1.0, batches), unit=""),
+        Figure(name="events per batch", value=_mean(window, "chat_worker_batch_events"), unit=""),
+        Figure(name="commit, mean", value=_mean(window, "chat_worker_commit_seconds") * 1e3, unit="ms"),
+        Figure(name="routes and publication, mean", value=_mean(window, "chat_worker_publish_seconds") * 1e3, unit="ms"),
         Figure(name="longest event-loop pause, below", value=window.longest_lag_s * 1e3, unit="ms"),
         Figure(name="longest collection, below", value=window.longest_gc_s * 1e3, unit="ms"),
         Figure(name="errors to clients", value=errors, unit="", most=0),
         *(Figure(name=name, value=count, unit="", most=0) for name, count in measured.missing.items()),
     ]
+
+
+def _mean(window: Window, metric: str) -> float:
+    total = sum(samples.get(f"{metric}_sum", 0.0) for samples in window.metrics.values())
+    return total / max(1.0, sum(samples.get(f"{metric}_count", 0.0) for samples in window.metrics.values()))
