@@ -135,7 +135,7 @@ def health_figures(measured: Measured) -> list[Figure]:
     return [
         Figure(name="events per batch", value=_mean(window, "chat_worker_batch_events"), unit=""),
         Figure(name="commit, mean", value=_mean(window, "chat_worker_commit_seconds") * 1e3, unit="ms"),
-        Figure(name="routes and publication, mean", value=_mean(window, "chat_worker_publish_seconds") * 1e3, unit="ms"),
+        Figure(name="publication, mean", value=_mean(window, "chat_worker_publish_seconds") * 1e3, unit="ms"),
         Figure(name="longest event-loop pause, below", value=window.longest_lag_s * 1e3, unit="ms"),
         Figure(name="longest collection, below", value=window.longest_gc_s * 1e3, unit="ms"),
         Figure(name="errors to clients", value=errors, unit="", most=0),
