@@ -9,7 +9,7 @@ from chatcore.errors import ConfigurationError, Refusal, StoreUnavailable
 from chatcore.ids import conversation_id
 from delivery_worker.schema import check_schema, migrate
 from delivery_worker.settings import MySQLSettings
-from delivery_worker.store.batches import MySQLBatchStore, Poisoned, Repeat, Sought, Taken, Wanted
+from delivery_worker.store.batches import Fenced, MySQLBatchStore, Poisoned, Repeat, Sought, Taken, Wanted
 from delivery_worker.store.devices import MAX_DEVICES, DeviceStore
 from delivery_worker.store.ownership import MySQLOwnerStore
 from delivery_worker.store.reads import ReadStore
@@ -152,6 +152,50 @@ async def test_the_fence_holds_the_row_until_the_commit(owner: Owner, database: 
         await other.batches.begin(other.epoch, [0], [], [], skip_locked=False)
     await owner.batches.rollback()
     other.session.close()
+
+
+async def test_a_commit_at_once_writes_and_stamps_with_the_servers_clock(owner: Owner, session: Session) -> None:
+    await owner.batches.commit_at_once(owner.epoch, [0, 1], Plan(messages=[message(1, "c1")], members=members(1)))
+    opening = await ReadStore(session).open_sync("bob", "desk", 0)
+    assert [member.last for member in opening.members] == [1]
+    stamps = (await session.run("SELECT MIN(updated_at), MAX(updated_at) FROM member"))[0]
+    assert opening.now - 60_000 < stamps[0][0] == stamps[0][1] <= opening.now
+
+
+async def test_a_commit_at_once_of_a_stale_owner_writes_nothing(
+    owner: Owner, database: MySQLSettings, session: Session
+) -> None:
+    other = Owner(database, "w2")
+    other.epoch = await other.owners.next_epoch()
+    assert await other.owners.raise_epoch(other.epoch, [], [1]) == {1}
+    with pytest.raises(Fenced):
+        await owner.batches.commit_at_once(owner.epoch, [0, 1], Plan(messages=[message(1, "c1")]))
+    with pytest.raises(Fenced):
+        await owner.batches.commit_at_once(owner.epoch + 1, [0], Plan(messages=[message(1, "c1")]))
+    with pytest.raises(Fenced):
+        await owner.batches.commit_at_once(owner.epoch, [0, 99], Plan(messages=[message(1, "c1")]))
+    assert (await session.run("SELECT COUNT(*) FROM message"))[0] == ((0,),)
+    await other.batches.commit_at_once(other.epoch, [1], Plan(messages=[message(1, "c1")]))
+    other.session.close()
+
+
+async def test_a_commit_at_once_waits_for_the_fence_of_another(owner: Owner, database: MySQLSettings) -> None:
+    other = Owner(database, "w2")
+    other.epoch = owner.epoch
+    await owner.batches.begin(owner.epoch, [0], [], [], skip_locked=False)
+    with pytest.raises(Repeat):
+        await other.batches.commit_at_once(owner.epoch, [0], Plan(messages=[message(1, "c1")]))
+    await owner.batches.rollback()
+    other.session.close()
+
+
+async def test_a_commit_at_once_tells_what_is_taken_and_what_is_poison(owner: Owner, session: Session) -> None:
+    await owner.batches.commit_at_once(owner.epoch, [0], Plan(messages=[message(1, "c1")]))
+    with pytest.raises(Taken):
+        await owner.batches.commit_at_once(owner.epoch, [0], Plan(messages=[message(1, "c2")]))
+    with pytest.raises(Poisoned):
+        await owner.batches.commit_at_once(owner.epoch, [0], Plan(messages=[message(2, "c" * 65)]))
+    assert (await session.run("SELECT COUNT(*) FROM message"))[0] == ((1,),)
 
 
 async def test_a_kept_partition_must_still_be_ones_own(owner: Owner, database: MySQLSettings) -> None:

@@ -50,6 +50,12 @@ class PausingStore(MySQLBatchStore):
         await super().commit(plan, now)
         self.trap.reach("after_commit")
 
+    async def commit_at_once(self, epoch: int, partitions: Sequence[int], plan: Plan) -> None:
+        """Do the same around the packet that has the fence, the rows and the COMMIT in it."""
+        self.trap.reach("before_commit")
+        await super().commit_at_once(epoch, partitions, plan)
+        self.trap.reach("after_commit")
+
 
 class PausingInbox(RedisInbox):
     """Reads events, and stops while the read is on its way."""

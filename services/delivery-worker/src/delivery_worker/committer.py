@@ -3,9 +3,10 @@
 It must never remember anything before an answered COMMIT, and never take a failure of a store for poison.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Final, NamedTuple
 
 import orjson
 from chatcore.delivery import Conversation, Memory, Plan, Refused, new_conversation, plan
@@ -16,8 +17,13 @@ from chatcore.stream import SendEvent
 
 from delivery_worker.batch import DeadLetter, Item
 from delivery_worker.metrics import WorkerMetrics
-from delivery_worker.store.batches import BatchStore, Fence, Poisoned, Repeat, Sought, Taken, Wanted
+from delivery_worker.store.batches import BatchStore, Fence, Fenced, Poisoned, Repeat, Sought, Taken, Wanted
 from delivery_worker.undelivered import Undelivered
+
+CLOCK_S: Final = 1.0
+"""For so long MySQL's clock is reckoned on from where it was read: two clocks drift apart by less than a ms in it.
+
+It serves the messages' `ts`. The members' stamps, on which syncs rely, are MySQL's own at every commit (R4c)."""
 
 log = get_logger(__name__)
 
@@ -34,6 +40,17 @@ class Outcome:
     """Partitions whose row somebody holds: their events wait."""
 
 
+class Clock(NamedTuple):
+    """MySQL's clock, as it was read at a moment of this process's."""
+
+    ms: int
+    read_at: float
+
+    def now_ms(self, at: float) -> int:
+        """Tell what it says `at` a moment."""
+        return self.ms + int((at - self.read_at) * 1000)
+
+
 class Committer:
     """Commits the events of an owner's batches, one at a time."""
 
@@ -43,6 +60,7 @@ class Committer:
         self._memory = memory
         self._metrics = metrics
         self._skip_locked = False
+        self._clock = Clock(0, -CLOCK_S)
 
     async def commit(self, epoch: int, items: Sequence[Item], *, replay: bool) -> Outcome:
         """Commit what this owner may commit of `items`.
@@ -101,34 +119,65 @@ class Committer:
 
     async def _transaction(self, epoch: int, items: list[Item], outcome: Outcome, *, replay: bool) -> None:
         began = monotonic()
-        fence = await self._begin(epoch, items, outcome, replay=replay)
-        items = [item for item in items if item.partition in fence.owned]
-        states = self._states(items, fence)
-        made = plan([(item.conversation, item.event) for item in items], states, fence.now)
-        if made.writes:
-            await self._store.commit(made, fence.now)
-        else:
-            await self._store.rollback()
+        wanted, sought = self._missing(items, replay=replay)
+        made = None
+        if not wanted and not sought and not self._skip_locked and began - self._clock.read_at < CLOCK_S:
+            made = await self._at_once(epoch, items, self._clock.now_ms(began))
+        if made is None:
+            made = await self._in_two(epoch, items, outcome, wanted, sought)
         self._memory.install(made.states.items())
         outcome.plans.append(made)
         self._metrics.commit_seconds.observe(monotonic() - began)
         self._count(made)
 
-    def _states(self, items: list[Item], fence: Fence) -> dict[ConversationId, Conversation]:
+    async def _at_once(self, epoch: int, items: list[Item], now: int) -> Plan | None:
+        """Commit in one round trip; gives None where there is nothing to write or not every partition may be written.
+
+        The numbers come from memory, and the fence comes with the rows: memory is as it was at this owner's last
+        COMMIT, and nobody else wrote since, or the fence fails.
+        """
+        made = plan([(item.conversation, item.event) for item in items], self._states(items, {}), now)
+        if not made.writes:
+            return None
+        try:
+            await self._store.commit_at_once(epoch, sorted({item.partition for item in items}), made)
+        except Fenced:
+            return None
+        return made
+
+    async def _in_two(
+        self, epoch: int, items: list[Item], outcome: Outcome, wanted: list[Wanted], sought: list[Sought]
+    ) -> Plan:
+        """Commit in two round trips, between which what the plan needs is read."""
+        fence = await self._begin(epoch, items, outcome, wanted, sought)
+        items = [item for item in items if item.partition in fence.owned]
+        states = self._states(items, fence.conversations)
+        made = plan([(item.conversation, item.event) for item in items], states, fence.now)
+        if made.writes:
+            await self._store.commit(made, fence.now)
+        else:
+            await self._store.rollback()
+        return made
+
+    def _states(
+        self, items: list[Item], stored: Mapping[ConversationId, Conversation]
+    ) -> dict[ConversationId, Conversation]:
         states: dict[ConversationId, Conversation] = {}
         for _, _, conversation, event in items:
             if conversation not in states:
                 states[conversation] = (
                     self._memory.get(conversation)
-                    or fence.conversations.get(conversation)
+                    or stored.get(conversation)
                     or new_conversation(event.origin.user, event.peer)
                 )
         return states
 
-    async def _begin(self, epoch: int, items: list[Item], outcome: Outcome, *, replay: bool) -> Fence:
+    async def _begin(
+        self, epoch: int, items: list[Item], outcome: Outcome, wanted: list[Wanted], sought: list[Sought]
+    ) -> Fence:
         partitions = sorted({item.partition for item in items})
-        wanted, sought = self._missing(items, replay=replay)
         fence = await self._store.begin(epoch, partitions, wanted, sought, skip_locked=self._skip_locked)
+        self._clock = Clock(fence.now, monotonic())
         if fence.lost:
             self._metrics.fenced.inc(len(fence.lost))
             outcome.lost |= fence.lost

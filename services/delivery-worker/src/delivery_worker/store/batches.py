@@ -1,7 +1,8 @@
 """Owns the transaction of a batch: the fence, what must be read after it, and the rows of a plan (R1, R8).
 
-Two round trips when every conversation is remembered: `begin` locks the partitions and reads the clock, `commit`
-writes everything and commits. Nothing is repeated here: an error leaves the caller to forget and to come again.
+Two round trips: `begin` locks the partitions and reads the clock and what is not remembered, `commit` writes everything
+and commits. One round trip, `commit_at_once`, when nothing has to be read. Nothing is repeated here: an error leaves
+the caller to forget and to come again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,12 +15,16 @@ from chatcore.ids import ConversationId, DeviceId, Seq, UserId
 from pymysql.constants import ER
 from pymysql.err import DataError, MySQLError
 
+from delivery_worker.store.rows import writes
 from delivery_worker.store.session import Session
 from delivery_worker.store.values import binary, numbers, text
 from delivery_worker.store.wire import Rows
 
-NOW: Final = "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
+CLOCK: Final = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
 """The clock of a statement's start: read in a statement of its own after the fence (R4c)."""
+NOW: Final = f"SELECT {CLOCK}"
+FENCED: Final = 1690
+"""ER_DATA_OUT_OF_RANGE: what the fence of `commit_at_once` ends with; `pymysql` has no name for it."""
 
 
 class Repeat(ChatError):
@@ -31,6 +36,10 @@ class Repeat(ChatError):
 
 class Taken(ChatError):
     """A number or a client id that the plan took for free was taken (error 1062): read, and plan again (R1a)."""
+
+
+class Fenced(ChatError):
+    """Not every partition of the batch is this owner's, or is free. Nothing was written; `begin` tells which are."""
 
 
 class Poisoned(ChatError):
@@ -82,6 +91,9 @@ class BatchStore(Protocol):
     async def commit(self, plan: Plan, now: int) -> None:
         """Write a plan's rows and commit."""
 
+    async def commit_at_once(self, epoch: int, partitions: Sequence[int], plan: Plan) -> None:
+        """Do all of `begin` and `commit` for a plan that needs nothing read. Raises `Fenced`."""
+
     async def rollback(self) -> None:
         """End the transaction without an effect."""
 
@@ -132,18 +144,47 @@ class MySQLBatchStore:
         Raises `Taken`, `Repeat` and `Poisoned` (all rolled back) and `StoreUnavailable` (nobody knows).
         """
         try:
-            await self._session.go_on("; ".join([*_writes(plan, now), "COMMIT"]))
+            await self._session.go_on("; ".join([*writes(plan, str(now)), "COMMIT"]))
         except MySQLError as error:
             await self._session.rollback()
-            if error.args[0] == ER.DUP_ENTRY:
-                raise Taken(str(error)) from error
-            if isinstance(error, DataError):
-                raise Poisoned(f"MySQL: {error}") from error
-            raise Repeat(f"MySQL: {error}") from error
+            raise _meaning(error) from error
+
+    async def commit_at_once(self, epoch: int, partitions: Sequence[int], plan: Plan) -> None:
+        """Fence, write and commit, in one packet. The fence is a statement that fails, and so ends the packet.
+
+        It takes a fifth off the cost of a message under little load, where round trips are what a message costs.
+        Raises what `commit` raises, and `Fenced` (rolled back).
+        """
+        fence = _fence_or_fail(epoch, self._owner, partitions)
+        try:
+            await self._session.run("; ".join(["BEGIN", fence, *writes(plan, CLOCK), "COMMIT"]))
+        except MySQLError as error:
+            await self._session.rollback()
+            if error.args[0] == FENCED:
+                raise Fenced(str(error)) from error
+            raise _meaning(error) from error
 
     async def rollback(self) -> None:
         """End the transaction without an effect; never raises."""
         await self._session.rollback()
+
+
+def _meaning(error: MySQLError) -> ChatError:
+    if error.args[0] == ER.DUP_ENTRY:
+        return Taken(str(error))
+    return (Poisoned if isinstance(error, DataError) else Repeat)(f"MySQL: {error}")
+
+
+def _fence_or_fail(epoch: int, owner: str, partitions: Sequence[int]) -> str:
+    """R1c, as one statement that fails unless every row names this owner and epoch.
+
+    EXP leaves the range of a DOUBLE at 710: an error on MySQL and MariaDB alike, and one that no statement ignores.
+    """
+    mine = f"COUNT(CASE WHEN epoch = {epoch:d} AND owner = {text(owner)} THEN 1 END)"
+    return (
+        f"SELECT EXP(710 * ({mine} <> {len(partitions)})) FROM partition_owner"  # noqa: S608 - integers, quoted
+        f" WHERE partition_id IN ({numbers(partitions)}) FOR UPDATE"
+    )
 
 
 def _fence(partitions: Sequence[int], *, skip_locked: bool) -> str:
@@ -197,59 +238,3 @@ def _conversations(
             floor=last,
         )
     return found
-
-
-def _writes(plan: Plan, now: int) -> list[str]:
-    statements = []
-    if plan.messages:
-        statements.append(_insert_messages(plan))
-    if plan.members:
-        statements.append(_upsert_members(plan, now))
-    if plan.cursors:
-        statements.append(_upsert_cursors(plan))
-    return statements
-
-
-def _insert_messages(plan: Plan) -> str:
-    """R1a: a plain INSERT. An upsert would swallow a collision of numbers, and an acknowledged message be lost."""
-    rows = ",".join(
-        f"({binary(row.conversation)},{row.seq},{text(row.sender)},{text(row.device)},{text(row.client_id)},"
-        f"{row.ts},{text(row.body)})"
-        for row in plan.messages
-    )
-    return f"INSERT INTO message (conversation_id, seq, sender, device_id, client_id, ts, body) VALUES {rows}"  # noqa: S608 - quoted
-
-
-def _upsert_members(plan: Plan, now: int) -> str:
-    """R8: watermarks only rise. Rows are sorted by their key, so that two batches lock in one order."""
-    rows = ",".join(
-        f"({text(row.user)},{binary(row.conversation)},{text(row.peer)},{row.last},{row.last_ts},{row.delivered},"
-        f"{row.read},{row.peer_delivered},{row.peer_read},{now})"
-        for row in sorted(plan.members)
-    )
-    rises = ",".join(
-        f"{name} = GREATEST({name}, VALUES({name}))"
-        for name in (
-            "last_seq",
-            "last_ts",
-            "delivered_seq",
-            "read_seq",
-            "peer_delivered_seq",
-            "peer_read_seq",
-            "updated_at",
-        )
-    )
-    return (
-        "INSERT INTO member (user_id, conversation_id, peer_id, last_seq, last_ts, delivered_seq, read_seq,"  # noqa: S608 - quoted
-        f" peer_delivered_seq, peer_read_seq, updated_at) VALUES {rows} ON DUPLICATE KEY UPDATE {rises}"
-    )
-
-
-def _upsert_cursors(plan: Plan) -> str:
-    rows = ",".join(
-        f"({text(row.user)},{text(row.device)},{binary(row.conversation)},{row.seq})" for row in sorted(plan.cursors)
-    )
-    return (
-        f"INSERT INTO device_cursor (user_id, device_id, conversation_id, seq) VALUES {rows}"  # noqa: S608 - quoted
-        " ON DUPLICATE KEY UPDATE seq = GREATEST(seq, VALUES(seq))"
-    )
