@@ -4,7 +4,7 @@ import pytest
 from chatcore.delivery import CursorRow, MemberRow, MessageRow, Plan
 from chatcore.errors import Refusal
 from chatcore.ids import conversation_id
-from delivery_worker.store.batches import MySQLBatchStore, Sought, Taken, Wanted
+from delivery_worker.store.batches import Fenced, MySQLBatchStore, Sought, Taken, Wanted
 from delivery_worker.store.devices import MAX_DEVICES, DeviceStore
 from delivery_worker.store.ownership import Meta, MySQLOwnerStore
 from delivery_worker.store.reads import ReadStore
@@ -72,6 +72,17 @@ async def test_a_taken_over_partition_is_lost_and_a_locked_one_waits(owner: Owne
     fence = await owner.batches.begin(owner.epoch, [0, 1], [], [], skip_locked=False)
     assert (set(fence.owned), set(fence.lost)) == ({0}, {1})
     await owner.batches.rollback()
+
+
+async def test_a_commit_at_once_is_fenced_like_any_other(owner: Owner, mysql: MySQLWorld) -> None:
+    await owner.batches.commit_at_once(owner.epoch, [0, 1], Plan([message(1, "c1")], members(1)))
+    other = Owner(mysql, "w2")
+    await other.take_over()
+    with pytest.raises(Fenced):
+        await owner.batches.commit_at_once(owner.epoch, [0, 1], Plan([message(2, "c2")], members(2)))
+    fence = await other.batches.begin(other.epoch, [0], [Wanted(AB, "alice")], [], skip_locked=False)
+    await other.batches.rollback()
+    assert fence.conversations[AB].last == 1
 
 
 async def test_a_batch_finds_states_and_stored_ids_after_its_fence(owner: Owner) -> None:

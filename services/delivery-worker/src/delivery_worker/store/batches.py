@@ -180,10 +180,9 @@ def _fence_or_fail(epoch: int, owner: str, partitions: Sequence[int]) -> str:
 
     EXP leaves the range of a DOUBLE at 710: an error on MySQL and MariaDB alike, and one that no statement ignores.
     """
-    mine = f"COUNT(CASE WHEN epoch = {epoch:d} AND owner = {text(owner)} THEN 1 END)"
     return (
-        f"SELECT EXP(710 * ({mine} <> {len(partitions)})) FROM partition_owner"  # noqa: S608 - integers, quoted
-        f" WHERE partition_id IN ({numbers(partitions)}) FOR UPDATE"
+        f"SELECT EXP(710 * (COUNT(*) < {len(partitions)})) FROM partition_owner WHERE partition_id"  # noqa: S608 - integers, quoted
+        f" IN ({numbers(partitions)}) AND epoch = {epoch:d} AND owner = {text(owner)} FOR UPDATE"
     )
 
 

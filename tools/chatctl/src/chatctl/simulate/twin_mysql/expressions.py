@@ -5,10 +5,11 @@ Only what the worker's statements use is known; anything else is refused by name
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import exp
 from typing import Any, Final
 
 from pymysql.constants import ER
-from pymysql.err import ProgrammingError
+from pymysql.err import DataError, ProgrammingError
 
 from chatctl.simulate.twin_mysql.lexer import LITERAL
 from chatctl.simulate.twin_mysql.tables import Row
@@ -30,6 +31,8 @@ class Scope:
 
 
 Expression = Callable[[Scope], Any]
+OUT_OF_RANGE: Final = 1690
+"""ER_DATA_OUT_OF_RANGE, for which `pymysql` has no name."""
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "=": lambda a, b: bool(a == b),
     "<": lambda a, b: bool(a < b),
@@ -46,6 +49,8 @@ class Words:
         self._words = shape
         self._at = 0
         self._literals = 0
+        self.counts = False
+        """Whether a COUNT was read: the rows become one."""
 
     @property
     def next(self) -> str:
@@ -171,6 +176,7 @@ def _column(name: str) -> Expression:
 def _call(words: Words, name: str) -> Expression:
     if name == "COUNT":
         words.expect("(", "*", ")")
+        words.counts = True
         return lambda scope: scope.counted
     if name == "CAST":
         words.expect("(")
@@ -202,6 +208,16 @@ def _if(parts: list[Expression]) -> Expression:
     return lambda scope: yes(scope) if condition(scope) else no(scope)
 
 
+def _exp(parts: list[Expression]) -> Expression:
+    def power(scope: Scope) -> float:
+        try:
+            return exp(parts[0](scope))
+        except OverflowError:
+            raise DataError(OUT_OF_RANGE, "DOUBLE value is out of range in 'exp'") from None
+
+    return power
+
+
 def _last_insert_id(parts: list[Expression]) -> Expression:
     if not parts:
         return lambda scope: scope.last_insert_id
@@ -217,6 +233,7 @@ _FUNCTIONS: Final[dict[str, Callable[[list[Expression]], Expression]]] = {
     "GREATEST": _greatest,
     "COALESCE": _coalesce,
     "IF": _if,
+    "EXP": _exp,
     "LAST_INSERT_ID": _last_insert_id,
     "NOW": lambda _: lambda scope: scope.now_ms / 1000,
     "UNIX_TIMESTAMP": lambda parts: parts[0],

@@ -40,6 +40,8 @@ class _Select:
     limit: Expression | None = None
     locking: bool = False
     skipping: bool = False
+    counting: bool = False
+    """One row, whatever there is."""
 
 
 @lru_cache(maxsize=4096)
@@ -74,6 +76,7 @@ def _selection(words: Words) -> _Select:
     select = _Select([expression(words)])
     while words.accept(","):
         select.items.append(expression(words))
+    select.counting = words.counts
     if not words.accept("FROM"):
         return select
     select.table = _table(words)
@@ -162,17 +165,9 @@ def _rows(select: _Select, found: list[tuple[Row, Row | None, int]], scope: Scop
         found.sort(key=lambda entry, k=key: in_scope(entry, k), reverse=descending)  # type: ignore[misc]  # mypy cannot infer it
     if select.limit is not None:
         del found[select.limit(scope) :]
-    if select.table is not None and select.grouped is None and not found and _counts(select, scope):
-        return ((0,),)
-    rows = tuple([tuple([in_scope(entry, item) for item in select.items]) for entry in found])
-    return rows[:1] if select.grouped is None and rows and _counts(select, scope) else rows
-
-
-def _counts(select: _Select, scope: Scope) -> bool:
-    """Whether it is a bare COUNT(*): one row, whatever there is."""
-    scope.row = scope.joined = None
-    scope.counted = -1
-    return len(select.items) == 1 and select.items[0](scope) == -1
+    if select.counting and select.grouped is None:
+        return (tuple([in_scope(({}, None, len(found)), item) for item in select.items]),)
+    return tuple([tuple([in_scope(entry, item) for item in select.items]) for entry in found])
 
 
 def _locking(select: _Select, transaction: Transaction, scope: Scope) -> Running:
