@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from gateway.outbox import ENTER
+from gateway.members import ENTER
 from presence.scripts import UNWATCH
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError, NoScriptError, OutOfMemoryError, ResponseError

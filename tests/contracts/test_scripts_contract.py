@@ -9,7 +9,7 @@ from chatcore.presence import WATCH_MS
 from chatcore.push import Kind, records
 from chatcore.stream import FIELD
 from delivery_worker.inbox import BEAT, DEAD_MS
-from gateway.outbox import ENTER
+from gateway.members import ENTER
 from presence.scripts import FORGET, LOOK, RETIRE, UNWATCH
 
 from tests.contracts.redis_worlds import RedisWorld

@@ -1,7 +1,9 @@
 """What arrived in one turn, coalesced and packed."""
 
+from typing import Any
+
 import pytest
-from chatcore.stream import MAX_ENTRY_BYTES, Unsubscribed, ack_item, send_item
+from chatcore.stream import MAX_ENTRY_BYTES, Connected, Disconnected, Unsubscribed, ack_item, send_item
 from gateway.turn import Turn, place
 
 N = 4
@@ -70,7 +72,9 @@ def test_packing_twice_gives_the_same() -> None:
     assert len(list(turn.refused())) == 1
 
 
-def test_past_its_bounds_a_turn_refuses_sends_and_drops_the_oldest_of_the_soft(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_past_its_bounds_a_turn_refuses_and_of_acknowledgements_drops_the_oldest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("gateway.turn.MAX_SENDS", 3)
     monkeypatch.setattr("gateway.turn.MAX_ACKS", 3)
     monkeypatch.setattr("gateway.turn.MAX_SOFT", 3)
@@ -78,6 +82,13 @@ def test_past_its_bounds_a_turn_refuses_sends_and_drops_the_oldest_of_the_soft(m
     assert [turn.send(0, send(n), 1) for n in range(4)] == [True, True, True, False]
     assert [turn.ack(ack_item(1, f"u{n}", "d", "bob", 1, 0, None)) for n in range(4)] == [True, True, True, False]
     assert [key[0] for key in turn.acks] == ["u1", "u2", "u3"]
-    for n in range(4):
-        turn.tell(Unsubscribed(f"u{n}", "g"))
-    assert turn.events == [Unsubscribed(f"u{n}", "g") for n in (1, 2, 3)]
+    assert [turn.tell(Unsubscribed(f"u{n}", "g")) for n in range(4)] == [True, True, True, False]
+    request: Any = object()
+    assert [turn.request(request) for _ in range(4)] == [True, True, True, False]
+
+
+def test_who_came_and_who_went_is_taken_past_every_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.turn.MAX_SOFT", 0)
+    turn = Turn()
+    assert turn.tell(Connected("u", "m"))
+    assert turn.tell(Disconnected("u", "m"))

@@ -78,7 +78,7 @@ def _gateway(keys: Keys) -> Grant:
         channels=(keys.channel("*"),),
         commands=(
             *(*CONNECTION, "eval", "time", "publish", "subscribe", "unsubscribe"),
-            *("xadd", "xlen", "zadd", "zrem", "set", "del", "hmget"),
+            *("xadd", "xlen", "zadd", "zrem", "zrange", "set", "del", "hmget"),
         ),
     )
 

@@ -13,7 +13,7 @@ from chatcore.frames import MAX_FRAME_BYTES, Auth
 from chatcore.ids import ConnectionNumber, DeviceId, GatewayId, UserId
 from chatcore.keys import Member
 from chatcore.logs import get_logger
-from chatcore.stream import Connected, Disconnected
+from chatcore.stream import Connected
 
 from gateway.connection import CLOSE_S, Connection, Outlet
 from gateway.forwarding import Forwarder
@@ -197,14 +197,13 @@ class Door:
         connection.push(orjson.dumps(answer if frame.ref is None else {**answer, "ref": frame.ref}))
 
     def _leave(self, connection: Connection) -> None:
-        """Remove the member, then say so: one turn of the outbox does both, in this order."""
+        """Remove the member; presence is told when it is gone."""
         if connection.number not in self._registry.by_number:
             return
         self._syncs.forget(connection.number)
         self._forwarder.left(connection)
         if connection.member:
             self._outbox.leave(connection.user, connection.member)
-            self._outbox.tell(Disconnected(UserId(connection.user), connection.member))
         if connection.close_code is not None:
             self._metrics.closed(connection.close_code)
 

@@ -151,7 +151,8 @@ class Forwarder:
 
     def _history(self, connection: Connection, frame: History) -> None:
         _check_peer(connection, frame.peer, frame.ref)
-        self._outbox.request(
+        self._request(
+            connection,
             HistoryRequest(
                 gateway=self._gateway,
                 connection=ConnectionNumber(connection.number),
@@ -161,11 +162,12 @@ class Forwarder:
                 before=frame.before,
                 after=frame.after,
                 limit=frame.limit or DEFAULT_PAGE,
-            )
+            ),
         )
 
     def _conversations(self, connection: Connection, frame: Conversations) -> None:
-        self._outbox.request(
+        self._request(
+            connection,
             ConversationsRequest(
                 gateway=self._gateway,
                 connection=ConnectionNumber(connection.number),
@@ -174,8 +176,12 @@ class Forwarder:
                 ref=frame.ref,
                 limit=frame.limit or DEFAULT_PAGE,
                 cursor=frame.cursor,
-            )
+            ),
         )
+
+    def _request(self, connection: Connection, request: HistoryRequest | ConversationsRequest) -> None:
+        if not self._outbox.request(request):
+            self._refuse(connection, Code.OVERLOADED, "too many requests wait", ref=request.ref)
 
     def _typing(self, connection: Connection, frame: Typing) -> None:
         if frame.to == connection.user:
@@ -190,7 +196,9 @@ class Forwarder:
         number = ConnectionNumber(connection.number)
         for user in users:
             self._registry.watch(connection, user)
-            self._outbox.tell(Subscribed(UserId(user), self._gateway, number, frame.ref))
+            if not self._outbox.tell(Subscribed(UserId(user), self._gateway, number, frame.ref)):
+                self._refuse(connection, Code.OVERLOADED, "too many subscriptions wait", ref=frame.ref)
+                return
 
     def _unsubscribe(self, connection: Connection, frame: PresenceUnsubscribe) -> None:
         for user in self._registry.unwatch(connection, frame.users):

@@ -5,13 +5,13 @@
 | `chat:in:{p}`         | stream | -   | here       | the partition's owner |
 | `chat:sync`           | stream | -   | here       | workers |
 | `chat:presence`       | stream | -   | here       | presence |
-| `chat:devices:{user}` | zset   | -   | here: own members | all |
 
 It never repeats a send: one whose XADD failed or was not answered is told `unavailable`, and its client sends it again.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from random import uniform
 from time import monotonic, time
 from typing import Any, Final
@@ -33,8 +33,9 @@ from chatcore.stream import (
     encode_requests,
 )
 
+from gateway.members import Change, Members
 from gateway.metrics import GatewayMetrics
-from gateway.turn import SEND, Entry, MemberChange, Turn, place
+from gateway.turn import SEND, Entry, Turn, place
 
 EVENTS: Final = 500
 """In one entry of `chat:presence`."""
@@ -42,15 +43,6 @@ REQUESTS: Final = 4
 """In one entry of `chat:sync`: one session of one worker answers those of an entry one after the other."""
 SYNC_MAXLEN: Final = 50_000
 PRESENCE_MAXLEN: Final = 100_000
-
-ENTER: Final = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local entered = ARGV[2] ~= '0' and ARGV[2] or string.format('%.0f', now)
-redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1] .. '|' .. entered)
-return entered
-"""
-"""Enter a member at Redis's own time; gives when it was entered first."""
 
 log = get_logger(__name__)
 
@@ -70,8 +62,9 @@ class Outbox:
         unasked: Callable[[int, str | None], None],
     ) -> None:
         self._redis = connect(name=f"{gateway}-outbox", connections=2)
-        self._keys, self._gateway, self._ttl_ms, self._metrics = keys, gateway, ttl_ms, metrics
+        self._keys, self._gateway, self._metrics = keys, gateway, metrics
         self._unavailable, self._unasked = unavailable, unasked
+        self._members = Members(keys=keys, ttl_ms=ttl_ms, left=self.tell)
         self._turn = Turn()
         self._began = monotonic()
         """When the first frame of this turn came."""
@@ -113,26 +106,27 @@ class Outbox:
             for item in held.acks.values():
                 self._keep(item)
 
-    def request(self, request: Request) -> None:
-        """Ask a worker."""
-        self._turn.request(request)
+    def request(self, request: Request) -> bool:
+        """Ask a worker; False when too many requests wait."""
+        taken = self._turn.request(request)
         self._wake()
+        return taken
 
-    def tell(self, event: PresenceEvent) -> None:
-        """Tell presence."""
-        self._turn.tell(event)
+    def tell(self, event: PresenceEvent) -> bool:
+        """Tell presence; False when too many events wait."""
+        taken = self._turn.tell(event)
         self._wake()
+        return taken
 
-    def enter(self, user: str, member: str, entered_ms: int = 0) -> "asyncio.Future[int]":
+    def enter(self, user: str, draft: str, entered_ms: int = 0) -> "asyncio.Future[int]":
         """Enter a connection as a member; gives its time. Fails with `StoreUnavailable`. Safe to cancel."""
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._turn.members.append(MemberChange(user, member, entered_ms, future))
+        entered = self._members.enter(user, draft, entered_ms)
         self._wake()
-        return future
+        return entered
 
     def leave(self, user: str, member: str) -> None:
-        """Remove a member, in order with what was entered before; repeated until Redis answered."""
-        self._turn.members.append(MemberChange(user, member, -1, None))
+        """Remove a member, in order with what was entered before, repeated until Redis answered; then tell presence."""
+        self._members.leave(user, member)
         self._wake()
 
     async def run(self) -> None:
@@ -140,16 +134,12 @@ class Outbox:
         while True:
             await self._ready.wait()
             self._ready.clear()
-            turn, self._turn = self._turn, Turn()
-            try:
-                failed = await self._forward(turn, self._began)
-            except StoreUnavailable as error:
-                failed = str(error)
-                self._give_back(turn)
-            if failed:
+            if failed := await self._forward_turn():
                 self._metrics.pipelines_failed.inc()
                 log.warning("pipeline_failed", error=failed)
                 await asyncio.sleep(uniform(0.05, 0.2))  # noqa: S311 - jitter
+            if self._members:
+                self._wake()
             if not self._ready.is_set():
                 self._idle.set()
 
@@ -172,11 +162,22 @@ class Outbox:
             self._metrics.acks_dropped.inc()
         self._wake()
 
-    async def _forward(self, turn: Turn, began: float) -> str:
-        """Send a turn as one pipeline. Gives what a command that failed alone said; raises when nothing is known."""
+    async def _forward_turn(self) -> str:
+        """Send what there is as one pipeline; gives what failed."""
+        turn, self._turn = self._turn, Turn()
         pipeline = self._redis.pipeline(transaction=False)
+        changes = self._members.take(pipeline)
+        try:
+            return await self._forward(turn, changes, pipeline)
+        except StoreUnavailable as error:
+            self._members.give_back(changes)
+            self._give_back(turn)
+            return str(error)
+
+    async def _forward(self, turn: Turn, changes: list[Change], pipeline: Any) -> str:
+        """Give what a command that failed alone said; raises when nothing is known."""
+        began = self._began
         entries, held = turn.entries(self.partitions, self._overfull)
-        self._add_members(pipeline, turn.members)
         came_ms = int((time() - (monotonic() - began)) * 1000)
         for partition, items in entries:
             data = encode_entry(self._gateway, came_ms, items)
@@ -189,19 +190,12 @@ class Outbox:
             self._metrics.forwarded(count, turn.count, left_s=monotonic() - left, came_s=monotonic() - began)
         for item in held:
             self._held.ack(item)
-        self._settle_members(turn.members, answers)
-        settled = len(turn.members) + len(entries)
-        self._settle_entries(entries, answers[len(turn.members) : settled])
-        self._settle_requests(turn.requests, answers[settled:])
+        of_each = iter(answers)
+        self._members.settle(changes, list(islice(of_each, len(changes))))
+        self._settle_entries(entries, list(islice(of_each, len(entries))))
+        self._settle_requests(turn.requests, of_each)
+        self._settle_events(turn.events, of_each)
         return next((str(answer) for answer in answers if isinstance(answer, Exception)), "")
-
-    def _add_members(self, pipeline: Any, members: list[MemberChange]) -> None:
-        for change in members:
-            key = self._keys.devices(change.user)
-            if change.entered_ms < 0:
-                pipeline.zrem(key, change.member)
-            else:
-                pipeline.eval(ENTER, 1, key, change.member, change.entered_ms, self._ttl_ms)
 
     def _add_soft(self, pipeline: Any, turn: Turn) -> None:
         for at in range(0, len(turn.requests), REQUESTS):
@@ -211,33 +205,21 @@ class Outbox:
             data = encode_presence(turn.events[at : at + EVENTS])
             pipeline.execute_command("XADD", self._keys.presence, "MAXLEN", "~", PRESENCE_MAXLEN, "*", FIELD, data)
 
-    def _settle_members(self, members: list[MemberChange], answers: list[Any]) -> None:
-        """Tell who waits; a command may fail alone (a full Redis: OOM)."""
-        for change, answer in zip(members, answers, strict=False):
-            user, member, _, waiter = change
-            if isinstance(answer, Exception):
-                self._member_failed(change, str(answer))
-            elif waiter is not None and waiter.done():
-                # Who waited is gone: it was entered for nobody.
-                self.leave(user, f"{member}|{int(answer)}")
-            elif waiter is not None:
-                waiter.set_result(int(answer))
-
-    def _member_failed(self, change: MemberChange, why: str) -> None:
-        if change.waiter is None:
-            self.leave(change.user, change.member)
-        elif not change.waiter.done():
-            change.waiter.set_exception(StoreUnavailable(why))
-
     def _settle_entries(self, entries: list[Entry], answers: list[Any]) -> None:
         for (_, items), answer in zip(entries, answers, strict=False):
             if isinstance(answer, Exception):
                 self._refuse(items)
 
-    def _settle_requests(self, requests: list[Request], answers: list[Any]) -> None:
+    def _settle_requests(self, requests: list[Request], answers: Iterator[Any]) -> None:
+        # The range first: zip takes no answer once it is at its end.
         for at, answer in zip(range(0, len(requests), REQUESTS), answers, strict=False):
             if isinstance(answer, Exception):
                 self._refuse_requests(requests[at : at + REQUESTS])
+
+    def _settle_events(self, events: list[PresenceEvent], answers: Iterator[Any]) -> None:
+        for at, answer in zip(range(0, len(events), EVENTS), answers, strict=False):
+            if isinstance(answer, Exception):
+                self._tell_again(events[at : at + EVENTS])
 
     def _refuse_requests(self, requests: Iterable[Request]) -> None:
         """Say that nobody was asked, but for syncs: those are asked again by their time-outs."""
@@ -254,12 +236,13 @@ class Outbox:
                 self._keep(item, late=True)
 
     def _give_back(self, turn: Turn) -> None:
-        """Nothing was answered: refuse the sends, keep the acknowledgements, the removals and the soft rest."""
+        """Nothing was answered: refuse the sends, keep the acknowledgements and the events."""
         self._refuse([*turn.refused(), *turn.acks.values()])
-        for change in turn.members:
-            self._member_failed(change, "Redis did not answer")
         self._refuse_requests(turn.requests)
-        # Heartbeats and typing are stale by the time that Redis is back, and heartbeats are large.
-        for event in turn.events:
+        self._tell_again(turn.events)
+
+    def _tell_again(self, events: Iterable[PresenceEvent]) -> None:
+        """Heartbeats and typing are stale by the time that Redis is back, and heartbeats are large."""
+        for event in events:
             if not isinstance(event, Heartbeats | TypingSeen):
                 self.tell(event)

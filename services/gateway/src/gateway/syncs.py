@@ -71,7 +71,7 @@ class Syncs:
         self,
         *,
         gateway: str,
-        ask: Callable[[Request], None],
+        ask: Callable[[Request], object],
         metrics: GatewayMetrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 from chatcore.ids import conversation_id, partition_of
-from chatcore.stream import MAX_ENTRY_BYTES, PresenceEvent, Request
+from chatcore.stream import MAX_ENTRY_BYTES, Connected, Disconnected, PresenceEvent, Request
 
 MAX_SENDS: Final = 20_000
 """Sends that wait for the pipeline before; past it they get `overloaded`."""
@@ -16,7 +16,8 @@ MAX_ACKS: Final = 200_000
 """Acknowledgements, one per user, device and peer, that wait for Redis; past it the oldest goes: its client repeats it
 after its next sync (PROTOCOL section 6)."""
 MAX_SOFT: Final = 20_000
-"""Presence events and requests that wait; past it the oldest goes. Both are soft: repeated by beats and time-outs."""
+"""Presence events, or requests, that wait; past it the newest is refused: its client is told, or it comes again by
+itself (beats, announcements, syncs). Who came and who went is always taken: once for each connection."""
 ACK_BYTES: Final = 300
 """Of an acknowledgement in an entry, at most: two ids of users, one of a device, two numbers."""
 SEND: Final = 0
@@ -28,30 +29,6 @@ Entry = tuple[int, list[Any]]
 """A partition and its items, in order."""
 
 
-class Waiter(Protocol):
-    """Who waits for a member to be entered: a future of the member's time."""
-
-    def done(self) -> bool:
-        """Whether nobody waits any more."""
-
-    def set_result(self, entered_ms: int, /) -> None:
-        """Give the time."""
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """Say that nobody knows."""
-
-
-class MemberChange(NamedTuple):
-    """A member to enter or to remove, in order with the others."""
-
-    user: str
-    member: str
-    """To enter: without its time. To remove: the whole."""
-    entered_ms: int
-    """Of a member that is entered again; 0 for the first time, -1 to remove."""
-    waiter: Waiter | None
-
-
 @dataclass(slots=True)
 class Turn:
     """What arrived in one turn."""
@@ -61,7 +38,6 @@ class Turn:
     acks: dict[AckKey, Any] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     events: list[PresenceEvent] = field(default_factory=list)
-    members: list[MemberChange] = field(default_factory=list)
     count: int = 0
     size_bytes: int = 0
 
@@ -91,13 +67,19 @@ class Turn:
         acks[key] = item
         return not dropping
 
-    def request(self, request: Request) -> None:
-        """Take a request to a worker."""
-        _bounded(self.requests, request)
+    def request(self, request: Request) -> bool:
+        """Take a request to a worker; False when too many wait."""
+        if len(self.requests) >= MAX_SOFT:
+            return False
+        self.requests.append(request)
+        return True
 
-    def tell(self, event: PresenceEvent) -> None:
-        """Take an event for presence."""
-        _bounded(self.events, event)
+    def tell(self, event: PresenceEvent) -> bool:
+        """Take an event for presence; False when too many wait."""
+        if len(self.events) >= MAX_SOFT and not isinstance(event, Connected | Disconnected):
+            return False
+        self.events.append(event)
+        return True
 
     def refused(self) -> Iterable[Any]:
         """Give the items of all sends."""
@@ -132,9 +114,3 @@ def _split(partition: int, sized: list[tuple[int, Any]]) -> Iterable[Entry]:
         items.append(item)
         room -= size_bytes
     yield partition, items
-
-
-def _bounded(queue: list[Any], item: Any) -> None:
-    if len(queue) >= MAX_SOFT:
-        del queue[0]
-    queue.append(item)

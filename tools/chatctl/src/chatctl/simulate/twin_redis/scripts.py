@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from chatcore.presence import WATCH_MS, Seen, look
 from chatcore.push import Kind, presence_payload, record
 from delivery_worker.inbox import BEAT
-from gateway.outbox import ENTER
+from gateway.members import ENTER
 from presence.scripts import FORGET, LOOK, RETIRE, SEEN_MS, UNWATCH
 from redis.exceptions import ResponseError
 
