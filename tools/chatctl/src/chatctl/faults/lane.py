@@ -35,6 +35,9 @@ class Toxics:
         self._all: tuple[Toxic, ...] = ()
         self._changed = asyncio.Event()
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def of(self, direction: Direction) -> list[Toxic]:
         """Name those of one direction, in the order in which they were added."""
         return [toxic for toxic in self._all if toxic.direction == direction]

@@ -12,6 +12,8 @@ from chatctl.faults.scene import Scene
 
 BACK_S: Final = 30.0
 """Seconds for one process of a rolling restart to be back and ready."""
+GRACE_S: Final = 20.0
+"""Seconds from SIGTERM to SIGKILL: past the time that any of them needs."""
 LOOK_S: Final = 0.05
 
 
@@ -25,10 +27,34 @@ async def killed(scene: Scene, target: str, _: Random) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def terminated(scene: Scene, target: str, _: Random) -> AsyncIterator[str]:
-    """Ask a process to end with SIGTERM."""
+    """Ask a process to end with SIGTERM, and end it when it does not, as any supervisor would.
+
+    A MariaDB that is asked while it starts never ends.
+    """
     pid = scene.pid(target)
-    os.kill(pid, signal.SIGTERM)
-    yield f"pid {pid}"
+    handle = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        yield f"pid {pid}"
+        await _ended(handle)
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        os.close(handle)
+
+
+async def _ended(handle: int) -> None:
+    """Wait for a process's end, or until it has had its time."""
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    loop.add_reader(handle, over.set)  # readable once the process has ended (pidfd_open(2))
+    try:
+        async with asyncio.timeout(GRACE_S):
+            await over.wait()
+    except TimeoutError:
+        return
+    finally:
+        loop.remove_reader(handle)
 
 
 @asynccontextmanager

@@ -61,6 +61,11 @@ class Proxy:
         """How many pass through it now."""
         return len(self._lines)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it listens, and nothing is wrong with its lines."""
+        return self._server is not None and not self._toxics
+
     def cut(self) -> int:
         """Reset every connection; gives how many there were."""
         lines = list(self._lines)

@@ -5,7 +5,7 @@ a piece of data passes through them in the order of `Toxic`'s alternatives.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -28,6 +28,15 @@ class Afflicting:
     direction: Direction
     toxicity: float = 1.0
     """The probability with which a connection is afflicted."""
+
+    def __str__(self) -> str:
+        """Tell it to a person in a few words."""
+        rest = (
+            f"{field.name} {value:.4g}" if isinstance(value, float) else f"{field.name} {value}"
+            for field in fields(self)
+            if field.name != "direction" and (value := getattr(self, field.name)) != field.default
+        )
+        return " ".join((type(self).__name__, self.direction, *rest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import aiomysql
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from chatctl.stack import stack_file
+from chatctl.stack import mysql_server, redis_server, stack_file
 from chatctl.stack.stack_file import ProcessEntry, StackFile
 from chatctl.tokens import sign
 
@@ -63,11 +63,12 @@ class RunningStack:
                 await asyncio.sleep(0.1)
 
     async def missing(self) -> str | None:
-        """Name a process that is not ready now."""
+        """Name a process that is not ready now: a store that does not answer, a service that says so."""
         timeout = aiohttp.ClientTimeout(total=LOOK_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            for process in self.processes():
-                if process.pid is None or (process.metrics_url and not await _is_ready(session, process.metrics_url)):
+            file = self.file
+            for process in file.processes:
+                if process.pid is None or not await _answers(process, file, session):
                     return process.name
         return None
 
@@ -104,6 +105,16 @@ class RunningStack:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
+
+
+async def _answers(process: ProcessEntry, file: StackFile, session: aiohttp.ClientSession) -> bool:
+    match process.role:
+        case "redis":
+            return await redis_server.answers(file.redis.port)
+        case "mysql":
+            return await mysql_server.answers(file.mysql)
+        case _:
+            return await _is_ready(session, process.metrics_url or "")
 
 
 async def _is_ready(session: aiohttp.ClientSession, metrics_url: str) -> bool:
