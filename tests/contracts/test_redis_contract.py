@@ -221,6 +221,7 @@ async def test_sorted_sets_keep_their_order_and_their_conditions(world: RedisWor
     assert await redis.zrange("z", 0, -1, withscores=True) == [(b"c", 1.0), (b"b", 2.0), (b"d", 3.0), (b"a", 5.0)]
     assert await redis.zrangebyscore("z", "-inf", 3, start=0, num=2) == [b"c", b"b"]
     assert await redis.zrangebyscore("z", "(1", "+inf") == [b"b", b"d", b"a"]
+    assert await redis.zrange("z", 2, "+inf", byscore=True) == [b"b", b"d", b"a"]
     assert await redis.zremrangebyscore("z", "-inf", "(3") == 2
     assert (await redis.zcard("z"), await redis.zscore("z", "d"), await redis.zscore("z", "x")) == (2, 3.0, None)
     assert await redis.zrem("z", "d", "a", "x") == 2

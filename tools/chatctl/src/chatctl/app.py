@@ -4,14 +4,29 @@ import sys
 
 from cyclopts import App
 
-from chatctl.commands import asyncapi, bench, chat, check, dead, down, epoch, kick, logs, looks, revoke, token, up
+from chatctl.commands import (
+    asyncapi,
+    bench,
+    chat,
+    check,
+    dead,
+    down,
+    epoch,
+    kick,
+    logs,
+    looks,
+    revoke,
+    simulate,
+    token,
+    up,
+)
 from chatctl.failure import Failure
 
 app = App(name="chatctl", help="The local stack of the chat backend, and what people need around it.", version_flags=[])
 COMMANDS = (
     *(up.up, down.down, token.token, chat.chat, logs.logs, asyncapi.asyncapi),
     *(looks.backlog, looks.partitions, looks.owners, looks.who, check.check),
-    *(kick.kick, revoke.revoke, dead.app, epoch.app, bench.app),
+    *(kick.kick, revoke.revoke, dead.app, epoch.app, bench.app, simulate.simulate),
 )
 for command in COMMANDS:
     app.command(command)

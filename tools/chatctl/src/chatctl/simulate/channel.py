@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final, Protocol
 
-DOWN: Final = -1.0
-"""What a road says of a message that never arrives."""
+APART_S: Final = 1e-9
+"""Between two messages of one direction: an event loop does not keep the order of timers of the same moment."""
 
 
 class Session(Protocol):
@@ -34,8 +34,8 @@ class Server(Protocol):
 class Road(Protocol):
     """How messages travel between a client and a server."""
 
-    def delay_s(self, message: Any, *, answer: bool) -> float:
-        """Give how late a message is, or `DOWN`."""
+    def delay_s(self, channel: "Channel", *, answer: bool) -> float:
+        """Give how late a message is. It may end the channel instead: then nothing arrives."""
 
     def open_context(self) -> Context | None:
         """Give the context in which the server's side runs; None for the current one."""
@@ -44,7 +44,7 @@ class Road(Protocol):
 class Straight:
     """A road without delay or fault."""
 
-    def delay_s(self, message: Any, *, answer: bool) -> float:
+    def delay_s(self, channel: "Channel", *, answer: bool) -> float:
         """Say that it arrives at once."""
         return 0.0
 
@@ -65,16 +65,18 @@ class Channel:
         self._waiter: asyncio.Future[None] | None = None
         self._there = self._back = 0.0
         self.broken = False
+        self.sent = 0
+        """Messages that the client sent."""
         self._session: Session | None = server.accept(self._tell, self.cut)
 
     def send(self, message: Any) -> None:
         """Send a message. Raises `ConnectionResetError` on a connection that is known to be cut."""
         if self.broken:
             raise ConnectionResetError("the connection is cut")
-        delay_s = self._road.delay_s(message, answer=False)
-        if delay_s >= 0:
-            self._there = max(self._there, self._loop.time() + delay_s)
-            self._loop.call_at(self._there, self._arrived, message, context=self._context)
+        self.sent += 1
+        delay_s = self._road.delay_s(self, answer=False)
+        self._there = max(self._there + APART_S, self._loop.time() + delay_s)
+        self._loop.call_at(self._there, self._arrived, message, context=self._context)
 
     async def receive(self) -> Any:
         """Wait for the server's next message. Raises `ConnectionResetError` when the connection is cut first."""
@@ -94,8 +96,8 @@ class Channel:
             return
         self.broken = True
         self._inbox.clear()
-        self._end_session()
         self._wake()
+        self._loop.call_soon(self._end_session, context=self._context)
 
     def close(self) -> None:
         """Let go. What was sent before still arrives, and then the server hears of the end."""
@@ -104,7 +106,7 @@ class Channel:
         self.broken = True
         self._inbox.clear()
         self._wake()
-        at = max(self._there, self._loop.time())
+        at = max(self._there + APART_S, self._loop.time() + self._road.delay_s(self, answer=False))
         self._loop.call_at(at, self._end_session, context=self._context)
 
     def _arrived(self, message: Any) -> None:
@@ -112,9 +114,9 @@ class Channel:
             self._session.received(message)
 
     def _tell(self, message: Any) -> None:
-        delay_s = self._road.delay_s(message, answer=True)
-        if delay_s >= 0 and not self.broken:
-            self._back = max(self._back, self._loop.time() + delay_s)
+        delay_s = self._road.delay_s(self, answer=True)
+        if not self.broken:
+            self._back = max(self._back + APART_S, self._loop.time() + delay_s)
             self._loop.call_at(self._back, self._came, message, context=self._air)
 
     def _came(self, message: Any) -> None:

@@ -46,6 +46,7 @@ class BareDevice:
         window: int = 200,
         reads: bool = True,
         last_backoff_s: float = LAST_BACKOFF_S,
+        connection: type[RawConnection] = RawConnection,
     ) -> None:
         self.user = user
         self.device = device
@@ -58,6 +59,7 @@ class BareDevice:
         self._gateways = gateways
         self._token = token
         self._last_backoff_s = last_backoff_s
+        self._connection = connection
         self._random = random.Random(f"{user}/{device}")  # noqa: S311 - a seeded course of events, no secret
         self._writer = Writer(state=self.state, inbox=self.inbox, witness=self.witness, window=window)
         self._task: asyncio.Task[None] | None = None
@@ -175,7 +177,7 @@ class BareDevice:
             avoid = ""
             try:
                 self.witness.saw(h.Connecting, base)
-                connection = await RawConnection.open(base, self._token(), self.device, since=self.state.since)
+                connection = await self._connection.open(base, self._token(), self.device, since=self.state.since)
             except (OSError, Refused, TimeoutError, ConnectionClosed) as error:
                 if isinstance(error, Refused) and error.status in FATAL_STATUSES:
                     raise

@@ -119,12 +119,14 @@ def _pairs(found: list[tuple[bytes, float]], options: list[bytes]) -> Reply:
 
 
 def _zrange(keys: Keyspace, args: list[bytes]) -> Reply:
+    options = [arg.upper() for arg in args[3:]]
+    if b"BYSCORE" in options:
+        return _zrangebyscore(keys, [arg for arg in args if arg.upper() != b"BYSCORE"])
     scores = keys.get(args[0], SortedSet)
     if scores is None:
         return []
     first, last = int(args[1]), int(args[2])
-    found = scores.ordered()[first : last + 1 or None]
-    return _pairs(found, [arg.upper() for arg in args[3:]])
+    return _pairs(scores.ordered()[first : last + 1 or None], options)
 
 
 def _bound(raw: bytes) -> tuple[float, bool]:

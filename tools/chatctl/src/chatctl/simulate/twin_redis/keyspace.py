@@ -1,6 +1,7 @@
 """Owns what lies in the twin of Redis: strings, hashes and sorted sets under keys that may expire. No I/O."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
@@ -71,6 +72,15 @@ class Keyspace:
         """Remove a hash or a sorted set that became empty, as Redis does."""
         if not self._values.get(key, True):
             self.delete(key)
+
+    def copy(self) -> Any:
+        """Give what `restore` takes: all of it as it stands."""
+        return deepcopy(self._values), dict(self._expires)
+
+    def restore(self, kept: Any) -> None:
+        """Be as it stood."""
+        values, expires = kept
+        self._values, self._expires = deepcopy(values), dict(expires)
 
     def clear(self) -> list[bytes]:
         """Remove everything; gives the keys that were there."""

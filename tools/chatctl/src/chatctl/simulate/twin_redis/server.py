@@ -38,6 +38,8 @@ class TwinRedis:
         self.full = False
         """Out of memory, under `noeviction`."""
         self.up = True
+        self.deleting: Callable[[bytes, list[bytes]], None] | None = None
+        """Hears of entries before they are deleted: key, ids. For a judge."""
         self.sessions: dict[RedisSession, None] = {}
         self._loaded: dict[bytes, str] = {}
         self._blocked: dict[RedisSession, Reading] = {}
@@ -138,6 +140,8 @@ class TwinRedis:
         plain = TABLE.get(name)
         if plain is None:
             return self._special(session, name, args)
+        if name == b"XDEL" and self.deleting is not None:
+            self.deleting(args[0], args[1:])
         if name in (b"XADD", b"XGROUP", b"DEL"):
             for key in args[1:2] if name == b"XGROUP" else args if name == b"DEL" else args[:1]:
                 self._touched[key] = None

@@ -36,10 +36,25 @@ class _Watch:
         return self.told[place - 1] if place else None
 
 
+def _unread(case: Case) -> set[int]:
+    """Name the connections whose client did not read for a while: what it was told, it saw late."""
+    begun: dict[tuple[str, str], float] = {}
+    found: set[int] = set()
+    for item in case.of(h.Stalling):
+        since_s = begun.pop((item.user, item.device), item.at_s)
+        if item.begins:
+            begun[item.user, item.device] = item.at_s
+        for link in case.links_of(item.user, item.device):
+            if link.up_s <= item.at_s and since_s <= link.down_s:
+                found.add(link.number)
+    return found
+
+
 def _watches(case: Case) -> Iterator[_Watch]:
     found: dict[tuple[int, str], _Watch] = {}
+    unread = _unread(case)
     for item in case.history.observations:
-        if isinstance(item, h.Watching) and item.link in case.links:
+        if isinstance(item, h.Watching) and item.link in case.links and item.link not in unread:
             for user in item.users:
                 found.setdefault((item.link, user), _Watch(case.links[item.link], user, item.at_s))
         elif isinstance(item, h.PresenceTold) and (watch := found.get((item.link, item.of))):
