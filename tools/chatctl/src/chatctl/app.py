@@ -19,6 +19,7 @@ from chatctl.commands import (
     simulate,
     token,
     up,
+    verify,
 )
 from chatctl.failure import Failure
 
@@ -26,7 +27,7 @@ app = App(name="chatctl", help="The local stack of the chat backend, and what pe
 COMMANDS = (
     *(up.up, down.down, token.token, chat.chat, logs.logs, asyncapi.asyncapi),
     *(looks.backlog, looks.partitions, looks.owners, looks.who, check.check),
-    *(kick.kick, revoke.revoke, dead.app, epoch.app, bench.app, simulate.simulate),
+    *(kick.kick, revoke.revoke, dead.app, epoch.app, bench.app, simulate.simulate, verify.verify),
 )
 for command in COMMANDS:
     app.command(command)

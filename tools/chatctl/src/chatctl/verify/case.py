@@ -142,6 +142,8 @@ class Case:
         found: dict[tuple[str, str, str], int] = {}
         for item in self.of(h.Synced):
             found.setdefault((item.user, item.device, item.peer), item.cursor)
+        for device in self.final.devices:
+            found |= {(device.user, device.device, peer): start for peer, start in device.start.items()}
         return found
 
     @property

@@ -85,6 +85,12 @@ class BareDevice:
         """Whether it is, or tries to be, connected."""
         return self._task is not None and not self._task.done()
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended it, if an error did."""
+        ended = self._task is not None and self._task.done() and not self._task.cancelled()
+        return self._task.exception() if ended and self._task is not None else None
+
     async def stop(self) -> None:
         """Disconnect; raises what ended the device, if something did."""
         task, self._task = self._task, None

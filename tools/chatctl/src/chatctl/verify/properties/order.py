@@ -82,12 +82,15 @@ def _incomplete(device: DeviceEnd, peer: str, log: Log) -> Found:
 
 
 def sender_order_is_kept(case: Case) -> Found:
-    """On one connection, numbers follow the order of sending, those sent again or refused excepted."""
+    """On one connection, numbers follow the order of sending, those sent again or refused excepted.
+
+    What a library sent has no link here: nobody but it knows on which connection, and how often.
+    """
     newest: dict[tuple[int, str], tuple[int, Sending]] = {}
     for item in case.of(Sending):
         key = (item.user, item.peer, item.id)
         entries = case.stored.get(key)
-        if len(case.sendings[key]) > 1 or key in case.refused or not entries:
+        if not item.link or len(case.sendings[key]) > 1 or key in case.refused or not entries:
             continue
         seq, before = newest.get((item.link, item.peer), (0, item))
         if entries[0].seq < seq:

@@ -1,6 +1,6 @@
 """Owns what the checker may know of the system that it judges, and the shape of one that it did not start itself.
 
-A private scene fulfils `Deployment` as well, with its stores behind it.
+A private scene fulfils `System` as well, with its stores behind it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ TOKEN_S: Final = 30
 """Seconds for one run of the token command."""
 
 
-class Deployment(Protocol):
+class System(Protocol):
     """A running system, seen from its clients' side."""
 
     @property
