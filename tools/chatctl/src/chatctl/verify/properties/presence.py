@@ -96,7 +96,9 @@ def gone_shows_in_time(case: Case) -> Found:
     for watch in _watches(case):
         known = spans.get(watch.of, [])
         for place, (_, ended_s, link) in enumerate(known):
-            back_s = known[place + 1][0] if place + 1 < len(known) else FOR_EVER
+            # The server may know that a user is back before the client has read so.
+            knocks = [item.at_s for item in case.of(h.Connecting) if item.user == watch.of and item.at_s >= ended_s]
+            back_s = min([known[place + 1][0] if place + 1 < len(known) else FOR_EVER, *knocks])
             allowed_s = SEEN_S if link.ours else link.ttl_s + GONE_S
             due_s = ended_s + allowed_s
             if watch.since_s > ended_s or due_s > min(back_s, watch.link.down_s, case.end_s):
