@@ -142,8 +142,14 @@ def test_a_second_devices_ack_moves_its_cursor_alone() -> None:
 def test_marks_read_from_mysql_are_told_again_when_they_are_said_again() -> None:
     # The owner before may have died between its commit and its publication (R3).
     made = run(ack(1), state=stored())
-    assert made.pushes == [Receipt("bob", "alice", 1, 0, to_peer=True, to_self=True, device="desk")]
+    assert made.pushes == [Receipt("bob", "alice", 1, 0, to_peer=True, to_self=True, device=None)]
     assert run(ack(1), state=made.states[CONVERSATION]).pushes == []
+
+
+def test_a_read_mark_that_another_device_said_reaches_the_one_that_acks_after_a_takeover() -> None:
+    # The phone's read mark was committed, and its owner died before it told the desk.
+    made = run(ack(2), state=stored(delivered=(0, 2), read=(0, 1)))
+    assert made.pushes == [Receipt("bob", "alice", 2, 1, to_peer=True, to_self=True, device=None)]
 
 
 def test_an_ack_below_marks_read_from_mysql_tells_nothing() -> None:

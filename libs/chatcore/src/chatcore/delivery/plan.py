@@ -101,7 +101,7 @@ class Receipt(NamedTuple):
     to_self: bool
     """The read mark rose: the user's own other devices want to know."""
     device: DeviceId | None
-    """The one device that said so; None when several did."""
+    """The one device that said so; None when several did, or nobody knows which."""
 
 
 Answer = Sent | Refused
@@ -211,7 +211,8 @@ class _Draft:
             or self._covers(other, base.read[side], state.read[side])
         )
         if to_peer or to_self:
-            device = next(iter(devices)) if len(devices) == 1 else None
+            # A mark that was read from MySQL may be another device's word, and news to the one that acks now.
+            device = next(iter(devices)) if len(devices) == 1 and not unsure else None
             marks = state.delivered[side], state.read[side]
             result.pushes.append(Receipt(state.users[side], state.users[other], *marks, to_peer, to_self, device))
 
