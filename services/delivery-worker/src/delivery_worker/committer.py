@@ -118,6 +118,10 @@ class Committer:
         outcome.plans.append(Plan(answers=[refused]))
 
     async def _transaction(self, epoch: int, items: list[Item], outcome: Outcome, *, replay: bool) -> None:
+        # A partition that was left out stays out to the batch's end: its later events must not overtake (G4).
+        items = [item for item in items if item.partition not in outcome.locked | outcome.lost]
+        if not items:
+            return
         began = monotonic()
         wanted, sought = self._missing(items, replay=replay)
         made = None
