@@ -65,6 +65,18 @@ async def look(
     )
 
 
+async def test_a_device_enters_later_than_its_older_connections_though_the_clock_stepped_back(
+    world: RedisWorld,
+) -> None:
+    redis = world.client()
+    ahead = await now_of(redis) + 60_000
+    await redis.zadd(KEYS.devices(BOB), {f"phone|g1|7|{ahead}": 1, f"pad|g1|8|{ahead + 5_000}": 1, "phone|x": 1})
+    assert await enter(redis, "phone|g2|1") == ahead + 1
+    assert await enter(redis, "phone|g2|2") == ahead + 2
+    assert await enter(redis, "phone|g1|7", ahead) == ahead
+    assert await enter(redis, "phon|g2|3") < ahead
+
+
 async def test_a_member_is_entered_at_the_servers_time_or_again_at_its_own(world: RedisWorld) -> None:
     redis = world.client()
     before = await now_of(redis)

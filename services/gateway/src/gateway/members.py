@@ -25,11 +25,23 @@ the event loop."""
 ENTER: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local entered = ARGV[2] ~= '0' and ARGV[2] or string.format('%.0f', now)
+local entered = ARGV[2]
+if entered == '0' then
+  local at, device = now, string.match(ARGV[1], '^[^|]*|')
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    local other = string.sub(member, 1, #device) == device and tonumber(string.match(member, '|(%d+)$'))
+    if other and other >= at then
+      at = other + 1
+    end
+  end
+  entered = string.format('%.0f', at)
+end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1] .. '|' .. entered)
 return entered
 """
-"""Enter a member at Redis's own time; gives when it was entered first."""
+"""Enter a member at Redis's own time; gives when it was entered first.
+
+Always later than the device's other members: their order says which one is replaced, and a clock may step back."""
 
 
 class Sort(Enum):

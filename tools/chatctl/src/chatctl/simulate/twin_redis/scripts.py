@@ -32,8 +32,14 @@ Script = Callable[[Host, list[bytes], list[bytes]], Reply]
 
 def _enter(host: Host, keys: list[bytes], args: list[bytes]) -> Reply:
     now = host.keys.now_ms()
-    entered = args[1] if args[1] != b"0" else b"%d" % now
-    host.keys.make(keys[0], SortedSet)[args[0] + b"|" + entered] = now + float(args[2])
+    members = host.keys.make(keys[0], SortedSet)
+    entered = args[1]
+    if entered == b"0":
+        device = args[0].partition(b"|")[0]
+        fields = [member.split(b"|") for member in members]
+        others = [int(parts[-1]) + 1 for parts in fields if parts[0] == device and parts[-1].isdigit()]
+        entered = b"%d" % max([now, *others])
+    members[args[0] + b"|" + entered] = now + float(args[2])
     return entered
 
 
