@@ -1,12 +1,11 @@
 """Owns Debian's Prometheus, its promtool and the stores' exporters: installed when missing, or the reason why not."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
+from tests.harness.programs import program
 
 ROOT: Final = Path(__file__).parents[2]
 OBSERVABILITY: Final = ROOT / "deploy" / "observability"
@@ -17,20 +16,11 @@ PACKAGES: Final = {
     "prometheus-redis-exporter": "prometheus-redis-exporter",
     "prometheus-mysqld-exporter": "prometheus-mysqld-exporter",
 }
-INSTALL_S: Final = 300
 
 
 def tool(name: str) -> str:
-    """Give the path of a program; installs it from the distribution the first time, skips the test where none can."""
-    if (found := shutil.which(name)) is None:
-        if shutil.which("apt-get") is None:
-            pytest.skip(f"{name} is missing, and there is no apt-get to install {PACKAGES[name]} with")
-        done = subprocess.run(
-            [ROOT / "dev", "packages", PACKAGES[name]], capture_output=True, text=True, timeout=INSTALL_S, check=False
-        )
-        if done.returncode or (found := shutil.which(name)) is None:
-            pytest.skip(f"{name} is missing, and could not be installed: {(done.stderr or done.stdout)[-300:]}")
-    return found
+    """Give the path of a program of `PACKAGES`."""
+    return program(name, PACKAGES[name])
 
 
 def promtool(*arguments: str | Path, text: str | None = None) -> str:
