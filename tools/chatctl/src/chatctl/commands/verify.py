@@ -31,7 +31,7 @@ def verify(
 ) -> None:
     """Check what is promised: many clients talk while things break, then everything they saw is judged.
 
-    Exit code 1 means that a promise was broken. The verdict is printed; report.json lies in the folder.
+    Exit code 1 means that a promise was broken. The verdict is printed; report.json and report.html lie in the folder.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def verify(
         run = asyncio.run(run_privately(options, _say))
     report.write(run, folder, again)
     print(told(run, again))
-    print(f"report: {folder / 'report.json'}")
+    print(f"reports: {folder / 'report.html'}, report.json beside it")
     sys.exit(1 if run.verdict.broken else 0)
 
 

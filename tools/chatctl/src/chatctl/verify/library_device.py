@@ -1,7 +1,7 @@
 """Owns the devices of a run that use the project's own client library, as an application would.
 
 They record what the application sees. When and how often the library sends or acknowledges is its own affair: a send
-is recorded when it is submitted, an acknowledgement when the library holds what it will acknowledge.
+is recorded when it is submitted, an acknowledgement when the library has recorded what it will acknowledge.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Final
 
 import chatclient
 from chatclient import Chat, ChatError, MemoryState
+from chatclient.session.records import PeerRecord, Record
 
 from chatctl.verify import history as h
 from chatctl.verify.final_state import DeviceEnd
@@ -22,6 +23,30 @@ from chatctl.verify.system import System
 STAY_S: Final = (5.0, 25.0)
 """Seconds that the program runs before it is closed and opened anew."""
 UNSENT_MAX: Final = 50
+
+
+class _WitnessedState(MemoryState):
+    """Keeps a device's records, and tells of what it will acknowledge: records are written before frames go out."""
+
+    def __init__(self, witness: Witness) -> None:
+        super().__init__()
+        self._witness = witness
+        self._said: dict[str, tuple[int, int]] = {}
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Keep these records."""
+        for record in records:
+            if isinstance(record, PeerRecord):
+                self._note(record)
+        super().write(records)
+
+    def _note(self, record: PeerRecord) -> None:
+        cursor, read = self._said.get(record.peer, (0, 0))
+        if record.read > read:
+            self._witness.saw(h.Acked, record.peer, record.read, read=True)
+        if record.cursor > cursor:
+            self._witness.saw(h.Acked, record.peer, record.cursor, read=False)
+        self._said[record.peer] = (max(cursor, record.cursor), max(read, record.read))
 
 
 class LibraryDevice:
@@ -49,13 +74,11 @@ class LibraryDevice:
         self._witness = Witness(history, user, device)
         self._random = random.Random(seed)  # noqa: S311 - a seed is to give the same again
         self._every_s = every_s
-        self._state = MemoryState()
+        self._state = _WitnessedState(self._witness)
         self._count = 0
         self._chat: Chat | None = None
         self._sending: set[asyncio.Task[None]] = set()
-        self._start: dict[str, int] = {}
         self._read: dict[str, int] = defaultdict(int)
-        self._said: dict[str, int] = defaultdict(int)
         self._held: dict[str, dict[int, str]] = defaultdict(dict)
 
     async def run(self) -> None:
@@ -69,16 +92,19 @@ class LibraryDevice:
             return self._system.token(self.user)
 
         chat = chatclient.connect(self._system.gateways, token, device=self.device, state=self._state)
-        async with chat:
-            self._chat = chat
-            listening = asyncio.create_task(self._listen(chat), name=f"listen {self.user}/{self.device}")
-            try:
-                await self._use(chat, listening)
-            finally:
-                for job in (listening, *self._sending):
-                    job.cancel()
-                await asyncio.gather(listening, *self._sending, return_exceptions=True)
-                self._note_end()  # the library closes in its own time: it does not count as ours
+        try:
+            async with chat:
+                self._chat = chat
+                listening = asyncio.create_task(self._listen(chat), name=f"listen {self.user}/{self.device}")
+                try:
+                    await self._use(chat, listening)
+                finally:
+                    listening.cancel()
+                    await asyncio.gather(listening, return_exceptions=True)
+                    self._note_end()  # the library closes in its own time: it does not count as ours
+        finally:
+            # The closed chat ended them. To cancel one could lose a `sent` that the library has settled already.
+            await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _use(self, chat: Chat, listening: asyncio.Task[None]) -> None:
         """Act until it is time to close the program; raises what ended the listening."""
@@ -96,7 +122,6 @@ class LibraryDevice:
             seq = chat.marks(peer).cursor
             if seq > self._read[peer]:
                 self._read[peer] = seq
-                self._witness.saw(h.Acked, peer, seq, read=True)
                 chat.read(peer, seq)
         elif len(chat.unsent()) < UNSENT_MAX:
             self._count += 1
@@ -105,17 +130,13 @@ class LibraryDevice:
             job.add_done_callback(self._sending.discard)
 
     async def _send(self, chat: Chat, peer: str, client_id: str, body: str) -> None:
-        self._submit(peer, client_id, body)
-        with suppress(ChatError):  # closed meanwhile: it stays in the outbox, and is told at the next opening
-            self._note_sent(chat, await chat.send(peer, body, message_id=client_id))
-
-    def _submit(self, peer: str, client_id: str, body: str) -> None:
         self._witness.of_link(0).saw(h.Sending, peer, client_id, digest(body))
+        with suppress(ChatError):  # closed meanwhile: it stays in the outbox, and is told at the next opening
+            self._note_sent(await chat.send(peer, body, message_id=client_id))
 
-    def _note_sent(self, chat: Chat, sent: chatclient.Sent) -> None:
+    def _note_sent(self, sent: chatclient.Sent) -> None:
         self._witness.saw(h.Sent, sent.peer, sent.id, sent.seq, sent.ts)
         self._held[sent.peer][sent.seq] = sent.id
-        self._note_cursor(chat, sent.peer)
 
     async def _listen(self, chat: Chat) -> None:
         async for event in chat:
@@ -123,11 +144,9 @@ class LibraryDevice:
                 case chatclient.Message(peer=peer):
                     seen = (event.sender, event.seq, event.id, event.ts, digest(event.body), "library")
                     self._witness.saw(h.Seen, peer, *seen)
-                    self._start.setdefault(peer, event.seq - 1)
                     self._held[peer][event.seq] = event.id
-                    self._note_cursor(chat, peer)
                 case chatclient.Sent():
-                    self._note_sent(chat, event)
+                    self._note_sent(event)
                 case chatclient.Receipt():
                     other = event.peer if event.user == self.user else self.user
                     self._witness.saw(h.Claimed, event.user, other, event.delivered, event.read)
@@ -136,8 +155,6 @@ class LibraryDevice:
                     self._witness.saw(h.Welcomed, event.gateway, "", 30.0)
                 case chatclient.SyncDone():
                     self._witness.saw(h.SyncDone, "")
-                    for peer in self._peers:
-                        self._note_cursor(chat, peer)
                 case chatclient.Disconnected():
                     self._note_end()
 
@@ -145,17 +162,6 @@ class LibraryDevice:
         if self._witness.link:
             self._witness.saw(h.Closed, 0, ours=False)
             self._witness.link = 0
-
-    def _note_cursor(self, chat: Chat, peer: str) -> None:
-        cursor = chat.marks(peer).cursor
-        if cursor > self._said[peer]:
-            self._said[peer] = cursor
-            self._witness.saw(h.Acked, peer, cursor, read=False)
-
-    @property
-    def settled(self) -> bool:
-        """Whether it waits for no answer."""
-        return self._chat is not None and not self._chat.unsent()
 
     def end(self) -> DeviceEnd:
         """Return what the application knows, for the judge."""

@@ -1,10 +1,11 @@
-"""Owns the files that a run leaves: report.json for programs. It judges nothing."""
+"""Owns the files that a run leaves: report.json for programs and report.html for people. It judges nothing."""
 
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from chatctl.verify.page import page_of
 from chatctl.verify.run import Run
 from chatctl.verify.screen import line_of
 from chatctl.verify.verdict import Finding
@@ -14,9 +15,10 @@ VIOLATIONS_MAX = 100
 
 
 def write(run: Run, folder: Path, command: str) -> None:
-    """Write the report into a folder."""
+    """Write both reports into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_bytes(orjson.dumps(as_json(run, command), option=orjson.OPT_INDENT_2))
+    (folder / "report.html").write_text(page_of(run, command), encoding="utf-8")
 
 
 def as_json(run: Run, command: str) -> dict[str, Any]:

@@ -15,11 +15,12 @@ MORE: Final = 3
 def told(run: Run, command: str) -> str:
     """Return the verdict as lines."""
     return "\n".join(
-        [*_head(run), *(line for one in run.verdict.findings for line in _finding(run, one)), *_foot(run, command)]
+        [*head_of(run), *(line for one in run.verdict.findings for line in _finding(run, one)), *_foot(run, command)]
     )
 
 
-def _head(run: Run) -> Iterator[str]:
+def head_of(run: Run) -> Iterator[str]:
+    """Return what was run, in a few lines."""
     options, verdict, history = run.options, run.verdict, run.case.history
     kinds = len({fault.kind for fault in history.faults})
     yield f"seed {options.seed}: {options.duration_s:.0f} s, {options.clients} clients, {kinds} kinds of faults"
