@@ -116,15 +116,23 @@ class WorkerApp:
             clock=self.clock,
         )
 
+    def make_memory(self) -> Memory:
+        """Make what the loop remembers."""
+        return Memory()
+
+    def make_committer(self, memory: Memory) -> Committer:
+        """Make what commits the loop's batches."""
+        return Committer(self.batches, memory, self.metrics, self.undelivered)
+
     def make_loop(self, meta: Meta) -> WorkerLoop:
         """Make the loop over the partitions."""
-        memory = Memory()
+        memory = self.make_memory()
         return WorkerLoop(
             worker=self.worker,
             meta=meta,
             inbox=self.inbox,
             owners=self.owners,
-            committer=Committer(self.batches, memory, self.metrics, self.undelivered),
+            committer=self.make_committer(memory),
             memory=memory,
             router=self.router,
             metrics=self.metrics,
@@ -133,12 +141,16 @@ class WorkerApp:
             clock=self.clock,
         )
 
+    def make_syncer(self, reads: ReadStore, session: Session, meta: Meta) -> Syncer:
+        """Make what answers syncs on one session."""
+        return Syncer(reads, DeviceStore(session), database_epoch=meta.database_epoch)
+
     def make_requests(self, meta: Meta) -> Requests:
         """Make the answering of syncs, histories and lists."""
         answerers = []
         for session in self.read_sessions:
             reads = ReadStore(session)
-            syncer = Syncer(reads, DeviceStore(session), database_epoch=meta.database_epoch)
+            syncer = self.make_syncer(reads, session, meta)
             answerers.append(Answerer(reads, syncer, self.metrics))
         return Requests(
             self.connect,

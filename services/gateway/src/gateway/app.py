@@ -112,6 +112,36 @@ class GatewayApp:
         """Make the way to Redis."""
         return connect_to(self.settings.redis_dsn)
 
+    def make_outbox(self) -> Outbox:
+        """Make what goes to Redis."""
+        return self.make_outbox_of(Outbox)
+
+    def make_outbox_of(self, kind: type[Outbox]) -> Outbox:
+        """Make one of a kind."""
+        return kind(
+            self.connect,
+            keys=self.keys,
+            gateway=self.gateway_id,
+            ttl_ms=self.settings.presence_ttl_s * 1000,
+            metrics=self.metrics,
+            unavailable=self._unavailable,
+            unasked=self._unasked,
+        )
+
+    def make_syncs(self) -> Syncs:
+        """Make what pulls syncs."""
+        return Syncs(gateway=self.gateway_id, ask=self.outbox.request, metrics=self.metrics)
+
+    def make_dispatcher(self) -> Dispatcher:
+        """Make what gives publications to connections."""
+        return Dispatcher(
+            registry=self.registry,
+            syncs=self.syncs,
+            metrics=self.metrics,
+            heard=self.watch.heard,
+            clock=self.clock,
+        )
+
     async def make_runner(self) -> web.AppRunner:
         """Make the HTTP server, listening nowhere yet."""
         app = web.Application()
@@ -138,15 +168,7 @@ class GatewayApp:
 
     def _make_ways(self) -> None:
         """Make what goes to Redis and what decides of it."""
-        self.outbox = Outbox(
-            self.connect,
-            keys=self.keys,
-            gateway=self.gateway_id,
-            ttl_ms=self.settings.presence_ttl_s * 1000,
-            metrics=self.metrics,
-            unavailable=self._unavailable,
-            unasked=self._unasked,
-        )
+        self.outbox = self.make_outbox()
         self.forwarder = Forwarder(
             gateway=self.gateway_id,
             outbox=self.outbox,
@@ -154,7 +176,7 @@ class GatewayApp:
             metrics=self.metrics,
             max_subscriptions=self.settings.max_subscriptions,
         )
-        self.syncs = Syncs(gateway=self.gateway_id, ask=self.outbox.request, metrics=self.metrics)
+        self.syncs = self.make_syncs()
         self.subscriptions = Subscriptions(registry=self.registry, announce=self.forwarder.announce)
         self.sweeper = Sweeper(
             registry=self.registry,
@@ -188,18 +210,11 @@ class GatewayApp:
     def _make_shell(self) -> None:
         """Make what comes from Redis and from clients."""
         settings = self.settings
-        dispatcher = Dispatcher(
-            registry=self.registry,
-            syncs=self.syncs,
-            metrics=self.metrics,
-            heard=self.watch.heard,
-            clock=self.clock,
-        )
         self.subscriber = Subscriber(
             self.connect,
             keys=self.keys,
             gateway=self.gateway_id,
-            dispatcher=dispatcher,
+            dispatcher=self.make_dispatcher(),
             confirmed=self._confirmed,
         )
         handshake = Handshake(settings, tokens=self.tokens, registry=self.registry, unready=self._unready)

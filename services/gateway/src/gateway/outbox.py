@@ -64,7 +64,7 @@ class Outbox:
         self._redis = connect(name=f"{gateway}-outbox", connections=2)
         self._keys, self._gateway, self._metrics = keys, gateway, metrics
         self._unavailable, self._unasked = unavailable, unasked
-        self._members = Members(keys=keys, ttl_ms=ttl_ms, left=self.tell)
+        self._members = self.make_members(keys, ttl_ms)
         self._turn = Turn()
         self._began = monotonic()
         """When the first frame of this turn came."""
@@ -76,6 +76,10 @@ class Outbox:
         self._idle.set()
         self.partitions = 0
         """0 until `chat:meta` was read; nobody is let in before."""
+
+    def make_members(self, keys: Keys, ttl_ms: int) -> Members:
+        """Make the queue of changes to this gateway's members."""
+        return Members(keys=keys, ttl_ms=ttl_ms, left=self.tell)
 
     @property
     def ack_backlog(self) -> int:
