@@ -60,6 +60,15 @@ def test_a_kind_without_a_target_is_left_out() -> None:
     assert {fault.kind for fault in plan_of(3, 60, kinds, shape=Shape(presence=0)).faults} == {"redis_flush"}
 
 
+def test_a_kind_keeps_to_the_targets_that_it_was_named_with() -> None:
+    faults = plan_of(3, 200, ["kill:worker", "pause_long:redis"]).faults
+    assert {(fault.kind, fault.target) for fault in faults} == {
+        ("kill", "worker-1"),
+        ("kill", "worker-2"),
+        ("pause_long", "redis"),
+    }
+
+
 def test_an_unknown_kind_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="meteor"):
         plan_of(1, 60, ["kill", "meteor"])

@@ -119,3 +119,17 @@ KINDS: Final[Mapping[str, Kind]] = {
     )
 }
 """By name; the order is that of their telling."""
+
+
+def choice_of(named: str) -> tuple[Kind, str]:
+    """Read a kind's name, and behind a colon how its targets begin: `kill`, `kill:worker`. Raises `ValueError`."""
+    name, _, begin = named.partition(":")
+    if name not in KINDS:
+        raise ValueError(f"no such fault: {name}; there are {', '.join(KINDS)}")
+    return KINDS[name], begin
+
+
+def targets_of(named: str, shape: Shape) -> list[str]:
+    """Name the targets of a kind that were chosen with it. Raises `ValueError`."""
+    kind, begin = choice_of(named)
+    return [target for target in kind.targets(shape) if target.startswith(begin)]

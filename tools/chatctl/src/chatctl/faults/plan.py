@@ -6,7 +6,7 @@ from itertools import islice
 from random import Random
 from typing import Final
 
-from chatctl.faults.kinds import KINDS
+from chatctl.faults.kinds import KINDS, choice_of, targets_of
 from chatctl.faults.shape import Shape
 
 PERIOD_S: Final = 14.0
@@ -51,18 +51,16 @@ class Plan:
 
 
 def plan_of(seed: int, duration_s: float, kinds: Sequence[str] = tuple(KINDS), *, shape: Shape | None = None) -> Plan:
-    """Draw a plan: the same seed, kinds and shape give the same one.
+    """Draw a plan: the same seed, kinds and shape give the same one. A kind may name its targets: `kill:worker`.
 
     About a quarter of the periods is free of faults; every kind has its turn before one comes again; all faults end
     before the plan does. Raises `ValueError` for an unknown kind, and for a plan that is over before it begins.
     """
-    if unknown := sorted(set(kinds) - set(KINDS)):
-        raise ValueError(f"no such fault: {', '.join(unknown)}; there are {', '.join(KINDS)}")
     if duration_s <= LAST_S:
         raise ValueError(f"a plan takes more than {LAST_S:.0f} s")
     random = Random(f"faults {seed}")  # noqa: S311 - a seed is to give the same again
     parts = shape or Shape()
-    dealt = _dealt(random, [kind for kind in kinds if KINDS[kind].targets(parts)])
+    dealt = _dealt(random, [kind for kind in kinds if targets_of(kind, parts)])
     faults: list[TimedFault] = []
     began_s = 0.0
     for free in _free(random):
@@ -99,8 +97,8 @@ def _least_at_once(kinds: int, rest_s: float) -> int:
 
 
 def _timed(random: Random, name: str, began_s: float, end_s: float, shape: Shape) -> TimedFault:
-    kind = KINDS[name]
+    kind, _ = choice_of(name)
     lasts_s = min(random.uniform(*kind.lasts_s), end_s)
     at_s = min(began_s + random.uniform(0.0, SPREAD_S), end_s - lasts_s)
-    target = random.choice(kind.targets(shape))
-    return TimedFault(at_s=at_s, lasts_s=lasts_s, kind=name, target=target, seed=random.getrandbits(32))
+    target = random.choice(targets_of(name, shape))
+    return TimedFault(at_s=at_s, lasts_s=lasts_s, kind=kind.name, target=target, seed=random.getrandbits(32))
