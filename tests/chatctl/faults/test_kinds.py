@@ -26,7 +26,7 @@ from tests.chatctl.faults.looks import (
     write_as_worker,
 )
 
-CONNECTIONS = "SELECT id FROM information_schema.processlist WHERE user = 'chat_worker'"
+CONNECTIONS = "SELECT id FROM information_schema.processlist WHERE user LIKE 'chat_worker%'"
 
 
 @pytest.mark.parametrize("kind", ["kill", "terminate"])

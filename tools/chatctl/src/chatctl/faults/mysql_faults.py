@@ -39,7 +39,7 @@ async def connections_killed(scene: Scene, _target: str, _random: Random) -> Asy
 
 async def _kill_workers(connection: Any) -> int:
     cursor = await connection.cursor()
-    await cursor.execute("SELECT id FROM information_schema.processlist WHERE user = %s", (WORKER,))
+    await cursor.execute("SELECT id FROM information_schema.processlist WHERE user LIKE %s", (f"{WORKER}%",))
     ids = [row[0] for row in await cursor.fetchall()]
     for number in ids:
         try:

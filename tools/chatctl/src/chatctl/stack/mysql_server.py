@@ -21,7 +21,8 @@ from chatctl.stack.stack_file import MysqlAddress
 
 WORKER = "chat_worker"
 """The user as which the workers come: it may read and write rows and nothing else, so that a server which is set to
-read-only binds it, as it binds a worker in production."""
+read-only binds it, as it binds a worker in production. Each worker of a stack has an account of its own besides, so
+that the server's list of sessions, and whoever audits writes, can tell one from the other."""
 
 MAX_SOCKET_BYTES = 100
 """The path of a Unix socket has at most 107 bytes, and the server puts `.lock` behind it."""
@@ -50,6 +51,8 @@ class MysqlServer:
     folder: Path
     address: MysqlAddress
     flavour: Flavour
+    workers: int = 0
+    """How many workers get an account of their own."""
 
     @property
     def data(self) -> Path:
@@ -92,7 +95,7 @@ class MysqlServer:
         temporary.mkdir(exist_ok=True, mode=0o700)
         init = self.folder / "mysql-init.sql"
         init.touch(mode=0o600)
-        init.write_text(_first_statements(self.address), encoding="utf-8")
+        init.write_text(_first_statements(self.address, self.workers), encoding="utf-8")
         options = OPTIONS | self.flavour.options | {"port": str(self.address.port), "socket": self.address.socket}
         paths = {"datadir": str(self.data), "pid-file": str(self.folder / "mysql.pid"), "init-file": str(init)}
         paths["tmpdir"] = str(temporary)
@@ -141,20 +144,32 @@ def remove_socket(path: Path, folder: Path) -> None:
         shutil.rmtree(path.parent, ignore_errors=True)
 
 
-def _first_statements(address: MysqlAddress) -> str:
+def worker_account(number: int) -> str:
+    """Return the account of a stack's worker of that number."""
+    return f"{WORKER}_{number}"
+
+
+def _first_statements(address: MysqlAddress, workers: int) -> str:
     """Return what the server does before it lets anyone in, at every start: root never is without a password.
 
     MariaDB's new data folder has further roots without one: two on the loopback, and one of the machine's name, as
     which nobody comes in as long as names are not resolved (`skip-name-resolve`).
     """
+    accounts = [WORKER, *(worker_account(number) for number in range(1, workers + 1))]
     return f"""\
 ALTER USER 'root'@'localhost' IDENTIFIED BY '{address.password}';
 DROP USER IF EXISTS 'root'@'127.0.0.1', 'root'@'::1';
 CREATE USER IF NOT EXISTS '{address.user}'@'%' IDENTIFIED BY '{address.password}';
 ALTER USER '{address.user}'@'%' IDENTIFIED BY '{address.password}';
 GRANT ALL ON *.* TO '{address.user}'@'%';
-CREATE USER IF NOT EXISTS '{WORKER}'@'%' IDENTIFIED BY '{address.password}';
-ALTER USER '{WORKER}'@'%' IDENTIFIED BY '{address.password}';
-GRANT SELECT, INSERT, UPDATE, DELETE ON `{address.database}`.* TO '{WORKER}'@'%';
+{"".join(_account(address, account) for account in accounts)}\
 CREATE DATABASE IF NOT EXISTS `{address.database}`;
+"""
+
+
+def _account(address: MysqlAddress, account: str) -> str:
+    return f"""\
+CREATE USER IF NOT EXISTS '{account}'@'%' IDENTIFIED BY '{address.password}';
+ALTER USER '{account}'@'%' IDENTIFIED BY '{address.password}';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `{address.database}`.* TO '{account}'@'%';
 """

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from chatctl.stack.mysql_server import WORKER
+from chatctl.stack.mysql_server import worker_account
 from chatctl.stack.program import Program
 from chatctl.stack.redis_server import USERS
 from chatctl.stack.stack_file import MysqlAddress, Role, StackFile
@@ -43,7 +43,9 @@ def gateway(stack: StackFile, number: int, *, port: int, metrics_port: int) -> P
 
 def worker(stack: StackFile, number: int, *, metrics_port: int) -> Program:
     """Return a delivery worker."""
-    return _service(stack, "worker", number, metrics_port, _mysql(stack.mysql) | {"CHAT_MYSQL_USER": WORKER})
+    return _service(
+        stack, "worker", number, metrics_port, _mysql(stack.mysql) | {"CHAT_MYSQL_USER": worker_account(number)}
+    )
 
 
 def presence(stack: StackFile, number: int, *, metrics_port: int) -> Program:

@@ -165,7 +165,8 @@ class Supervisor:
         options, stack = self._options, self._described
         place, redis = options.folder / "redis", stack.redis
         self._keep(redis_server.redis_program(folder=place, port=redis.port, password=redis.password))
-        server = MysqlServer(folder=options.folder, address=stack.mysql, flavour=flavour(options.database))
+        engine = flavour(options.database)
+        server = MysqlServer(folder=options.folder, address=stack.mysql, flavour=engine, workers=options.workers)
         await asyncio.to_thread(server.prepare)
         self._keep(server.program())
         await self._wait("redis", lambda: redis_server.answers(stack.redis.port))

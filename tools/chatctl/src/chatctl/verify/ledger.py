@@ -1,13 +1,15 @@
 """Owns the watch on the inside of a run: which events leave a stream before MySQL holds what they say.
 
 It samples the streams past the proxies. It sees only what lies there at two of its looks, so it proves nothing by
-silence in one run; what it finds is certain. It must never write into the system's own keys or tables.
+silence in one run; what it finds is certain. It must never write into the system's own keys or tables; who writes is
+noted by `audit`.
 """
 
 import asyncio
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from chatcore.errors import CodecError
@@ -17,6 +19,7 @@ from chatcore.stream import FIELD, SendEvent, decode_entry
 from pymysql.err import MySQLError
 from redis.exceptions import RedisError
 
+from chatctl.verify import audit
 from chatctl.verify.system import Stores
 
 LOOK_S: Final = 0.1
@@ -46,6 +49,7 @@ class Ledger:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._keys = Keys()
+        self._owners: dict[int, str] | None = None
         self._life = ""
         self._lying: Seen = {}
         self._early: list[str] = []
@@ -57,6 +61,21 @@ class Ledger:
     def early(self) -> list[str]:
         """What left its stream before MySQL held it."""
         return list(self._early)
+
+    async def prepare(self) -> None:
+        """Begin to note who writes. Call it before anybody writes, in a database of one's own."""
+        async with self._stores.mysql() as mysql:
+            self._owners = await audit.begin(mysql)
+
+    async def stale(self) -> list[str] | None:
+        """Return the writes of workers that were not the owners; None when nothing was noted, or can be read."""
+        if self._owners is None:
+            return None
+        with suppress(*FAILURES):
+            async with self._stores.mysql() as mysql:
+                notes = await audit.read(mysql, len(self._owners))
+                return list(islice(audit.stale_writes(self._owners, notes), EARLY_MAX))
+        return None
 
     async def run(self) -> None:
         """Look until cancelled. While a store does not answer, nothing is concluded."""

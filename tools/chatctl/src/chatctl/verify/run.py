@@ -74,6 +74,8 @@ async def _run(options: Options, system: System, plan: Plan | None, say: Callabl
         say("asking for tokens")
         await system.prepare(population.users)
     ledger = Ledger(system) if isinstance(system, Stores) else None
+    if ledger is not None:
+        await ledger.prepare()
     try:
         async with _watched(history, ledger):
             history.begun_s = history.clock()

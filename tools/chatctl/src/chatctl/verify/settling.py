@@ -158,6 +158,7 @@ class Settling:
             streams=streams,
             dead=await self._dead(),
             early=None if self._ledger is None else self._ledger.early,
+            stale=None if self._ledger is None else await self._ledger.stale(),
             online=online,
         )
 

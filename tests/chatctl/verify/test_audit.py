@@ -1,0 +1,54 @@
+"""The audit of the fence: what it makes of its notes, and that nobody writes past it on a real stack."""
+
+import aiomysql
+from chatcore.ids import conversation_id, partition_of
+from chatctl.stack.mysql_server import worker_account
+from chatctl.verify.audit import Taken, Written, stale_writes
+from chatctl.verify.ledger import Ledger
+
+from tests.conftest import MakeStack
+
+
+def test_an_owner_writes_and_its_successor_after_it() -> None:
+    notes = [Written("worker-1", 0, 1), Taken("worker-2", 0), Written("worker-2", 0, 2), Written("worker-1", 1, 1)]
+    assert list(stale_writes({0: "worker-1", 1: "worker-1"}, notes)) == []
+
+
+def test_a_write_behind_the_fence_is_named() -> None:
+    notes = [Taken("worker-2", 0), Written("worker-1", 0, 7)]
+    [found] = stale_writes({0: "worker-1"}, notes)
+    assert found == "worker-1 wrote message 7 of partition 0, whose owner was worker-2"
+
+
+async def test_on_a_real_stack_a_row_of_another_worker_is_named_and_a_rolled_back_one_is_not(
+    make_stack: MakeStack,
+) -> None:
+    stack = await make_stack(gateways=1, workers=2)
+    ledger = Ledger(stack)
+    await ledger.prepare()
+    conversation = conversation_id("alice", "bob")
+    async with stack.mysql() as mysql:
+        cursor = await mysql.cursor()
+        await cursor.execute("SELECT COUNT(*) FROM partition_owner")
+        (partitions,) = await cursor.fetchone()
+        partition = partition_of(conversation, partitions)
+        await cursor.execute("SELECT owner FROM partition_owner WHERE partition_id = %s", (partition,))
+        (owner,) = await cursor.fetchone()
+    number = int(str(owner).partition(".")[0].removeprefix("worker-"))
+    address = stack.file.mysql
+    for writer, seq, ends in ((number, 1, "COMMIT"), (3 - number, 2, "ROLLBACK"), (3 - number, 3, "COMMIT")):
+        connection = await aiomysql.connect(
+            host=address.host,
+            port=address.port,
+            user=worker_account(writer),
+            password=address.password,
+            db=address.database,
+        )
+        cursor = await connection.cursor()
+        row = (conversation, seq, "alice", "phone", f"id{seq}", 0, "hi")
+        await cursor.execute("INSERT INTO message VALUES (%s, %s, %s, %s, %s, %s, %s)", row)
+        await cursor.execute(ends)
+        connection.close()
+    assert await ledger.stale() == [
+        f"worker-{3 - number} wrote message 3 of partition {partition}, whose owner was worker-{number}"
+    ]

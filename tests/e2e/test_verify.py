@@ -1,0 +1,35 @@
+"""A minute of every kind of fault, and every promise held against what happened.
+
+`CHAT_TEST_SEED` repeats one; `CHAT_TEST_VERIFY_S` changes the length.
+"""
+
+from pathlib import Path
+
+from chatctl.faults.kinds import KINDS
+from chatctl.verify import report
+from chatctl.verify.run import Options, run_privately
+from chatctl.verify.screen import told
+
+from tests.e2e.scenery import SEED, size
+
+CLIENTS = 20
+
+
+async def test_every_promise_holds_through_a_minute_of_every_kind_of_fault(tmp_path: Path) -> None:
+    duration_s = size("VERIFY_S", 60)
+    options = Options(seed=SEED, duration_s=duration_s, clients=CLIENTS, kinds=tuple(KINDS), folder=tmp_path)
+    run = await run_privately(options, lambda _: None)
+    again = f"./dev verify --seed {SEED} --duration {duration_s} --clients {CLIENTS}"
+    report.write(run, tmp_path, again)
+    assert not run.verdict.broken, told(run, again)
+    assert not run.fallen
+    assert [one.asked.name for one in run.verdict.findings if one.lacks] == []
+    assert {fault.kind for fault in run.case.history.faults} == set(KINDS)
+    assert run.verdict.messages > CLIENTS
+
+
+async def test_presence_is_judged_by_seconds_where_nothing_disturbs(tmp_path: Path) -> None:
+    options = Options(seed=SEED, duration_s=15, clients=8, kinds=(), folder=tmp_path)
+    run = await run_privately(options, lambda _: None)
+    assert not run.verdict.broken, told(run, f"./dev verify --seed {SEED} --duration 15 --clients 8 --faults none")
+    assert run.case.final.online
