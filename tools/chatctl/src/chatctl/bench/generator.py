@@ -13,10 +13,12 @@ import orjson
 import uvloop
 
 from chatctl.bench.job import Job
+from chatctl.bench.loads.away import Away
+from chatctl.bench.loads.idle import Idle
 from chatctl.bench.loads.load import Load
 from chatctl.bench.loads.pairs import Pairs
 
-LOADS: dict[str, type[Load]] = {"pairs": Pairs}
+LOADS: dict[str, type[Load]] = {"pairs": Pairs, "away": Away, "idle": Idle}
 YOUNG_THRESHOLD = 50_000
 """Allocations between two young collections: a generator makes no cycles, and its pauses must not be the server's."""
 

@@ -8,7 +8,7 @@ import orjson
 
 from chatctl.bench.histogram import Histogram
 
-LoadName = Literal["pairs"]
+LoadName = Literal["pairs", "away", "idle"]
 CONNECTS_AT_ONCE: Final = 64
 """Handshakes of one generator under way: enough to keep a gateway busy, few enough to be admitted in time."""
 
@@ -34,6 +34,8 @@ class Job:
     rate_per_s: float = 0.0
     """Messages a second of the whole share, for an open loop."""
     body_bytes: int = 200
+    missed: int = 0
+    """Messages that each device missed while it was away."""
     sources: tuple[str, ...] = ("127.0.0.1",)
     """Addresses to connect from, each with as many ports as the kernel gives."""
 

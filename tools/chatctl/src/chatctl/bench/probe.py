@@ -72,6 +72,13 @@ class Probe:
         sight = self._sight({})
         return Sight(sight.cpu_s, sight.rss_bytes, await self._metrics())
 
+    def memory(self) -> dict[Role, int]:
+        """Give the resident memory by role."""
+        memory: dict[Role, int] = {}
+        for entry in self._running:
+            memory[entry.role] = memory.get(entry.role, 0) + rss_bytes(entry.pid or 0)
+        return memory
+
     def pids(self) -> list[tuple[str, int]]:
         """Name the services' processes."""
         return [(entry.name, entry.pid) for entry in self._running if entry.pid is not None and entry.metrics_url]

@@ -10,7 +10,11 @@ from cyclopts import App, Parameter
 
 from chatctl.bench.measure import Options
 from chatctl.bench.result import Result, compared
+from chatctl.bench.scenarios import away as aways
+from chatctl.bench.scenarios import grown as growns
+from chatctl.bench.scenarios import idle as idles
 from chatctl.bench.scenarios import life as lives
+from chatctl.bench.scenarios import steady as steadies
 
 app = App(name="bench", help="Measure the system: each scenario on a private stack, with its targets beside.")
 STACKS: Final = Path("bench/stacks")
@@ -73,6 +77,42 @@ def life(*, pairs: int = 300, in_flight: int = 4, window: Window = Window()) -> 
 def light(*, pairs: int = 20, window: Window = Window()) -> None:
     """Measure the whole life of messages under little load."""
     _run(lambda folder: lives.light(folder, window.options, pairs=pairs))
+
+
+@app.command
+def steady(*, connections: int = 2_000, rate: float = 1_000, window: Window = Window(duration=60)) -> None:
+    """Measure latencies of messages that are sent at times of their own, whatever the server does."""
+    _run(lambda folder: steadies.steady(folder, window.options, connections=connections, rate_per_s=rate))
+
+
+@app.command
+def idle(*, connections: int = 50_000, window: Window = Window(duration=60)) -> None:
+    """Measure silent connections, and `steady` beside them."""
+    _run(lambda folder: idles.idle(folder, window.options, connections=connections))
+
+
+@app.command
+def storm(*, devices: int = 10_000, missed: int = 5, window: Window = Window()) -> None:
+    """Measure the return of many devices that were cut at once."""
+    _run(lambda folder: aways.storm(folder, window.options, devices=devices, missed=missed))
+
+
+@app.command
+def backlog(*, missed: int = 100_000, window: Window = Window()) -> None:
+    """Measure the return of one device that missed very much."""
+    _run(lambda folder: aways.backlog(folder, window.options, missed=missed))
+
+
+@app.command
+def grown(*, rows: int = 10_000_000, pairs: int = 300, window: Window = Window()) -> None:
+    """Measure `life` on an empty database, and on one with a long past."""
+    _run(lambda folder: growns.grown(folder, window.options, rows=rows, pairs=pairs))
+
+
+@app.command
+def scale(*, pairs: int = 300, in_flight: int = 4, window: Window = Window()) -> None:
+    """Measure `life` with more gateways and workers than one each."""
+    _run(lambda folder: steadies.scale(folder, window.options, pairs=pairs, in_flight=in_flight))
 
 
 def _run(scenario: Callable[[Path], Coroutine[None, None, Result]]) -> Result:

@@ -3,7 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-from chatctl.bench.measure import Options, cost_figures, health_figures, job_for, measure, time_figures
+from chatctl.bench.measure import (
+    GENERATOR_MOST_US,
+    Options,
+    cost_figures,
+    health_figures,
+    job_for,
+    measure,
+    time_figures,
+)
 from chatctl.bench.result import Figure, Result
 from chatctl.bench.stacks import running
 
@@ -14,7 +22,11 @@ async def life(folder: Path, options: Options, *, pairs: int = 300, in_flight: i
         job = replace(job_for(stack.file, "pairs", pairs), in_flight=in_flight)
         measured = await measure(stack.file, job, options, name="life")
     rate = Figure(name="messages per second", value=measured.rate_per_s, unit="1/s", least=7_000)
-    figures = [*cost_figures(measured, most_us=150), rate, *time_figures(measured, "sent")]
+    figures = [
+        *cost_figures(measured, most_us=150, generator_most_us=GENERATOR_MOST_US),
+        rate,
+        *time_figures(measured, "sent"),
+    ]
     figures += [*time_figures(measured, "message"), *time_figures(measured, "receipt"), *health_figures(measured)]
     work = f"{pairs} pairs, {in_flight} messages in flight each, 200-byte bodies, {_composition(options)}"
     return Result(scenario="life", work=work, figures=figures, times=measured.tally.times)

@@ -1,0 +1,40 @@
+"""Owns `grown`: the same life on an empty database and on one with a long past."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from chatcore.ids import conversation_id
+
+from chatctl.bench.measure import Options, cost_figures, job_for, measure
+from chatctl.bench.result import Figure, Result
+from chatctl.bench.rows import Past, write
+from chatctl.bench.stacks import running
+
+MESSAGES = 10
+"""Of each conversation of the past."""
+
+
+async def grown(folder: Path, options: Options, *, rows: int = 10_000_000, pairs: int = 300) -> Result:
+    """Measure `life` before and after the past was written, with pairs that have a past in the second."""
+    async with running(folder, gateways=options.gateways, workers=options.workers) as stack:
+        job = replace(job_for(stack.file, "pairs", pairs), in_flight=4)
+        empty = await measure(stack.file, job, options, name="grown-empty")
+        job = replace(job, prefix=f"{job.prefix}g")
+        await asyncio.to_thread(write, stack.file.mysql, _pasts(job.prefix, max(pairs, rows // MESSAGES)))
+        full = await measure(stack.file, job, options, name="grown-full")
+    one, other = (measured.cost_us(measured.window.total_cpu_s) for measured in (empty, full))
+    figures = [
+        Figure(name="CPU per message, empty", value=one, unit="µs"),
+        Figure(name="CPU per message, grown", value=other, unit="µs"),
+        Figure(name="grown against empty", value=other / one, unit="", most=1.15),
+        *(replace(figure, name=f"grown: {figure.name}") for figure in cost_figures(full)[1:]),
+    ]
+    return Result(scenario="grown", work=f"life on an empty database and on {rows} messages", figures=figures)
+
+
+def _pasts(prefix: str, conversations: int) -> Iterator[Past]:
+    """Give the conversations of the past in the order of their keys."""
+    numbers = sorted(range(conversations), key=lambda n: conversation_id(f"{prefix}-{n}a", f"{prefix}-{n}b"))
+    return (Past(f"{prefix}-{n}a", f"{prefix}-{n}b", MESSAGES, held=True) for n in numbers)
