@@ -9,8 +9,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from chatctl.failure import Failure
-from chatctl.faults.kinds import KINDS
+from chatctl.faults.kinds import KINDS, choice_of
 from chatctl.verify import report
+from chatctl.verify.planted.bugs import BUGS, Bug
 from chatctl.verify.run import Options, run_against, run_privately
 from chatctl.verify.screen import told
 from chatctl.verify.system import Remote
@@ -24,7 +25,8 @@ def verify(
     seed: int | None = None,
     duration: float = 60.0,
     clients: int = 24,
-    faults: str = ALL,
+    faults: str | None = None,
+    planted: str | None = None,
     dir: Path = Path(".verify"),  # noqa: A002 - the option's name
     against: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     token_command: str | None = None,
@@ -38,14 +40,18 @@ def verify(
     seed: What everybody does and what breaks is drawn from it; without one, it is drawn and printed.
     duration: Seconds of talk and faults; the end takes about a minute more.
     clients: How many devices take part.
-    faults: `all`, `none`, or names separated by commas.
+    faults: `all`, `none`, or names separated by commas; `kill:worker` keeps a kind to its targets that begin so.
+    planted: A bug to plant: the run has to find it. Without `--faults`, those that provoke it are inflicted.
     dir: Where the run leaves its reports and the logs of its stack.
     against: Base URLs of gateways that run elsewhere: the client side and its checks, without faults of our own.
     token_command: With `--against`: a command that prints a token for the user in its last word.
     """
     drawn = random.SystemRandom().randrange(1 << 30) if seed is None else seed
     folder = (dir / f"run-{drawn}").resolve()
-    options = Options(seed=drawn, duration_s=duration, clients=clients, kinds=_kinds(faults), folder=folder)
+    chosen = faults or (",".join(_bug(planted).faults) if planted else ALL)
+    options = Options(
+        seed=drawn, duration_s=duration, clients=clients, kinds=_kinds(chosen), folder=folder, planted=planted
+    )
     again = f"./dev verify --seed {drawn} --duration {duration:g} --clients {clients}"
     if against:
         if token_command is None:
@@ -54,7 +60,7 @@ def verify(
         again += f" --against {' '.join(against)} --token-command '{token_command}'"
         run = asyncio.run(run_against(options, Remote(against, token_command), _say))
     else:
-        again += f" --faults {faults}"
+        again += f" --faults {chosen}" + (f" --planted {planted}" if planted else "")
         run = asyncio.run(run_privately(options, _say))
     report.write(run, folder, again)
     print(told(run, again))
@@ -66,9 +72,18 @@ def _kinds(named: str) -> tuple[str, ...]:
     if named in (ALL, NONE):
         return tuple(KINDS) if named == ALL else ()
     kinds = tuple(named.split(","))
-    if unknown := sorted(set(kinds) - set(KINDS)):
-        raise Failure(f"no such fault: {', '.join(unknown)}", advice=f"choose among {', '.join(KINDS)}")
+    try:
+        for kind in kinds:
+            choice_of(kind)
+    except ValueError as error:
+        raise Failure(str(error), advice="choose among them") from None
     return kinds
+
+
+def _bug(name: str) -> Bug:
+    if name not in BUGS:
+        raise Failure(f"no such bug: {name}", advice=f"choose among {', '.join(BUGS)}")
+    return BUGS[name]
 
 
 def _say(what: str) -> None:

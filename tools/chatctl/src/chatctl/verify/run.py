@@ -4,15 +4,16 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from chatctl.faults.nemesis import FaultNote, Plan, plan_of, run_faults
-from chatctl.faults.scene import Modules, Scene, make_scene
+from chatctl.faults.scene import Scene, make_scene
 from chatctl.verify.case import Case
 from chatctl.verify.history import Fault, History
 from chatctl.verify.ledger import Ledger
+from chatctl.verify.planted.bugs import BUGS
 from chatctl.verify.population import Population
 from chatctl.verify.settling import Settling
 from chatctl.verify.system import Remote, Stores, System
@@ -37,8 +38,8 @@ class Options:
     kinds: Sequence[str]
     """The kinds of faults; none for a run without."""
     folder: Path
-    modules: Modules = field(default_factory=dict)
-    """Modules that run in the place of services, as in `worker-1`: a planted bug."""
+    planted: str | None = None
+    """The bug that runs in the place of services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,11 @@ class Run:
 async def run_privately(options: Options, say: Callable[[str], None]) -> Run:
     """Run against a private stack, with faults. Raises `Failure` when it cannot be started."""
     say("starting a private stack")
-    async with make_scene(options.folder, modules=options.modules, seed=options.seed) as scene:
+    bug = BUGS[options.planted] if options.planted else None
+    modules = bug.modules(options.planted or "") if bug else {}
+    async with make_scene(options.folder, modules=modules, seed=options.seed) as scene:
+        if bug is not None:
+            await bug.prepare(scene)
         return await _run(options, scene, plan_of(options.seed, options.duration_s, options.kinds), say)
 
 
