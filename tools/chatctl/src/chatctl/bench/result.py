@@ -94,9 +94,13 @@ class Result:
         """Write it as `<date>-<scenario>.json`."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.at.replace(':', '')[:17]}-{self.scenario}.json"
+        self.write_as(path)
+        return path
+
+    def write_as(self, path: Path) -> None:
+        """Write it under a name of the caller's."""
         values = asdict(self) | {"times": {name: histogram.dump() for name, histogram in self.times.items()}}
         path.write_bytes(orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n")
-        return path
 
     @classmethod
     def read(cls, path: Path) -> Self:

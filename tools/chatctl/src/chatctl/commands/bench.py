@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from chatctl.bench import report
 from chatctl.bench.measure import Options
 from chatctl.bench.result import Result, compared
 from chatctl.bench.scenarios import away as aways
@@ -113,6 +114,30 @@ def grown(*, rows: int = 10_000_000, pairs: int = 300, window: Window = Window()
 def scale(*, pairs: int = 300, in_flight: int = 4, window: Window = Window()) -> None:
     """Measure `life` with more gateways and workers than one each."""
     _run(lambda folder: steadies.scale(folder, window.options, pairs=pairs, in_flight=in_flight))
+
+
+@app.command(name="all")
+def everything(*, connections: int = 50_000, rows: int = 10_000_000, duration: float = 20.0) -> None:
+    """Measure everything, one scenario after the other, and write `docs/performance.md`: half an hour.
+
+    Parameters
+    ----------
+    connections: Of `idle`.
+    rows: Messages of `grown`.
+    duration: Seconds of each window; `steady` and `idle` take three times as many.
+    """
+    short, long = Window(duration=duration).options, Window(duration=3 * duration).options
+    found = [
+        _run(lambda folder: lives.life(folder, short)),
+        _run(lambda folder: lives.light(folder, short)),
+        _run(lambda folder: steadies.steady(folder, long)),
+        _run(lambda folder: idles.idle(folder, long, connections=connections)),
+        _run(lambda folder: aways.storm(folder, short)),
+        _run(lambda folder: aways.backlog(folder, short)),
+        _run(lambda folder: growns.grown(folder, short, rows=rows)),
+        _run(lambda folder: steadies.scale(folder, short)),
+    ]
+    print(f"written to {report.write(found, Path('docs'))}")
 
 
 def _run(scenario: Callable[[Path], Coroutine[None, None, Result]]) -> Result:

@@ -1,0 +1,46 @@
+"""Owns `docs/performance.md`: what all scenarios found, on which machine, and how to find it again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from chatctl.bench.plot import latencies
+from chatctl.bench.result import Result, shown
+
+HEAD = """# Performance
+
+Written by `./dev bench all`: do not edit. Every figure is of one run on the machine below, which also made the load;
+each scenario had a private stack of its own with durable commits. The CPU time is that of all processes of a role,
+read from outside; latencies are counted in buckets of 1.6 %. `send→x` begins with the (intended) sending of a message
+and ends when its client has the frame `x`. In `life` and `light` every message is acknowledged at once, which is more
+than clients owe. What missed its target says so.
+"""
+
+
+def write(results: Sequence[Result], folder: Path) -> Path:
+    """Write the page, and beside it a folder with each result and the plots of its latencies."""
+    beside = folder / "performance"
+    beside.mkdir(parents=True, exist_ok=True)
+    parts = [HEAD, "## The machine\n", *_machine(results[0])]
+    for result in results:
+        parts += ["", f"## `{result.scenario}`\n", f"{result.work[:1].upper()}{result.work[1:]}.\n", *_table(result)]
+        parts += [f"\n{note}" for note in result.notes]
+        if any(histogram.total for histogram in result.times.values()):
+            plot = beside / f"{result.scenario}.svg"
+            plot.write_text(latencies(f"{result.scenario}: ms", result.times), encoding="utf-8")
+            parts.append(f"\n![Latencies of {result.scenario}](performance/{plot.name})")
+        result.write_as(beside / f"{result.scenario}.json")
+    page = folder / "performance.md"
+    page.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    return page
+
+
+def _machine(result: Result) -> list[str]:
+    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in result.machine.items())]
+
+
+def _table(result: Result) -> list[str]:
+    lines = ["| | | | Target | |", "|---|--:|---|---|---|"]
+    for figure in result.figures:
+        verdict = {True: "met", False: "**missed**", None: ""}[figure.met]
+        lines.append(f"| {figure.name} | {shown(figure.value)} | {figure.unit} | {figure.target} | {verdict} |")
+    return lines
