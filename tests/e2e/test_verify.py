@@ -3,14 +3,17 @@
 `CHAT_TEST_SEED` repeats one; `CHAT_TEST_VERIFY_S` changes the length.
 """
 
+import sys
 from pathlib import Path
 
 from chatctl.faults.kinds import KINDS
 from chatctl.verify import report
-from chatctl.verify.run import Options, run_privately
+from chatctl.verify.run import Options, run_against, run_privately
 from chatctl.verify.screen import told
+from chatctl.verify.system import Remote
 
 from tests.e2e.scenery import SEED, size
+from tests.harness.stack import Stack
 
 CLIENTS = 20
 
@@ -33,3 +36,12 @@ async def test_presence_is_judged_by_seconds_where_nothing_disturbs(tmp_path: Pa
     run = await run_privately(options, lambda _: None)
     assert not run.verdict.broken, told(run, f"./dev verify --seed {SEED} --duration 15 --clients 8 --faults none")
     assert run.case.final.online
+
+
+async def test_a_deployment_is_judged_from_its_clients_side_alone(stack: Stack, tmp_path: Path) -> None:
+    remote = Remote(stack.gateways(), f"{sys.executable} -m chatctl token --dir {stack.folder}")
+    options = Options(seed=SEED, duration_s=10, clients=6, kinds=(), folder=tmp_path)
+    run = await run_against(options, remote, lambda _: None)
+    assert not run.verdict.broken, told(run, "--against")
+    not_asked = {one.asked.name for one in run.verdict.findings if one.lacks}
+    assert {"accepted_is_accounted_for", "settled_after_commit", "fenced_worker_has_no_effect"} <= not_asked
