@@ -152,7 +152,7 @@ class MySQLBatchStore:
     async def commit_at_once(self, epoch: int, partitions: Sequence[int], plan: Plan) -> None:
         """Fence, write and commit, in one packet. The fence is a statement that fails, and so ends the packet.
 
-        It takes a fifth off the cost of a message under little load, where round trips are what a message costs.
+        Under little load round trips are most of what a message costs, and this saves two of three.
         Raises what `commit` raises, and `Fenced` (rolled back).
         """
         fence = _fence_or_fail(epoch, self._owner, partitions)
