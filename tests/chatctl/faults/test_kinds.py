@@ -26,6 +26,8 @@ from tests.chatctl.faults.looks import (
     write_as_worker,
 )
 
+pytestmark = pytest.mark.slow  # each kind on a real stack, one after the other: many minutes; `./dev test --all`
+
 CONNECTIONS = "SELECT id FROM information_schema.processlist WHERE user LIKE 'chat_worker%'"
 
 
