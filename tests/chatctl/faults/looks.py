@@ -71,7 +71,7 @@ async def rows(scene: Scene, sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """Ask MySQL, past the proxies, as who may do everything."""
     async with asyncio.timeout(10), scene.mysql() as connection:
         cursor = await connection.cursor()
-        await cursor.execute(sql, values)
+        await cursor.execute(sql, values or None)  # without values a percent sign is one
         return list(await cursor.fetchall())
 
 
