@@ -20,6 +20,11 @@ AGAIN_S: Final = 1.0
 LOOK_S: Final = 0.02
 
 
+def users_of(mark: str) -> tuple[str, str]:
+    """Name the two users of a run's probes."""
+    return f"probe-one-{mark}", f"probe-other-{mark}"
+
+
 class Prober:
     """Two users, each on a gateway of their own, for one round of probes."""
 
@@ -27,7 +32,7 @@ class Prober:
         self._system = system
         self._history = history
         self._began_s = history.clock()
-        self.one, self.other = (f"probe-{name}-{mark}" for name in ("one", "other"))
+        self.one, self.other = users_of(mark)
         self._first = bare_device(system, history, self.one, "phone")
         self._second = bare_device(system, history, self.other, "phone")
 

@@ -15,7 +15,7 @@ from chatctl.verify.history import Fault, History
 from chatctl.verify.ledger import Ledger
 from chatctl.verify.planted.bugs import BUGS
 from chatctl.verify.population import Population
-from chatctl.verify.settling import Settling
+from chatctl.verify.settling import Settling, users_at_the_end
 from chatctl.verify.system import Remote, Stores, System
 from chatctl.verify.verdict import Verdict, verdict_on
 from chatctl.verify.waiting import until
@@ -77,7 +77,8 @@ async def _run(options: Options, system: System, plan: Plan | None, say: Callabl
     )
     if isinstance(system, Remote):
         say("asking for tokens")
-        await system.prepare(population.users)
+        watchers = [watcher.user for watcher in population.watchers]
+        await system.prepare([*population.users, *watchers, *users_at_the_end(mark)])
     ledger = Ledger(system) if isinstance(system, Stores) else None
     if ledger is not None:
         await ledger.prepare()

@@ -19,7 +19,7 @@ from chatctl.verify.final_state import DeviceEnd, Entry, FinalState, StreamEnd
 from chatctl.verify.history import History, Pair
 from chatctl.verify.ledger import Ledger
 from chatctl.verify.population import Player, Population, bare_device, stopped
-from chatctl.verify.probes import Prober
+from chatctl.verify.probes import Prober, users_of
 from chatctl.verify.properties.liveness import CONVERGE_S
 from chatctl.verify.properties.marks import receipts_converge
 from chatctl.verify.properties.order import every_device_is_complete
@@ -44,6 +44,15 @@ TRIES: Final = 5
 READERS: Final = 8
 """Conversations that are read at once."""
 UNREADABLE: Final = (OSError, RedisError, MySQLError, TimeoutError)
+
+
+def users_at_the_end(mark: str) -> list[str]:
+    """Name the users that come only once the faults have ended."""
+    return [*users_of(mark), _judge(mark)]
+
+
+def _judge(mark: str) -> str:
+    return f"judge-{mark}"
 
 
 class Settling:
@@ -125,7 +134,7 @@ class Settling:
         return player.device.started and users.count(player.device.user) == 1
 
     async def _ask_who_is_online(self, truth: dict[str, bool]) -> dict[str, tuple[bool, bool]]:
-        judge = bare_device(self._system, self._history, f"judge-{self._mark}", "phone")
+        judge = bare_device(self._system, self._history, _judge(self._mark), "phone")
         judge.watch(list(truth))
         judge.start()
         try:
