@@ -55,7 +55,7 @@ async def make_gateway(gateway_redis: str, keys: Keys, worker: Worker) -> AsyncI
     async with AsyncExitStack() as stack:
 
         async def make(**settings: Any) -> GatewayApp:
-            values = {"jwt_secret": SECRET, "shutdown_s": 4.0, "port": 0, "name": "gateway-1", **settings}
+            values = {"jwt_secret": SECRET, "shutdown_s": 6.0, "port": 0, "name": "gateway-1", **settings}
             values |= {"redis_user": "gateway", "redis_password": REDIS_PASSWORD}
             app = GatewayApp(GatewaySettings(redis_url=gateway_redis, key_prefix=keys.prefix, **values))
             supervisor = Supervisor()

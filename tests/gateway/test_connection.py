@@ -124,6 +124,19 @@ async def test_a_close_that_follows_an_error_lets_the_error_out_first() -> None:
     assert b"".join(transport.written).startswith(ws_frame(0x81, b"error") + b"\x88")
 
 
+async def test_a_close_that_waits_for_what_is_queued_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.connection.CLOSE_S", 0.05)
+    transport = FakeTransport()
+    connection = make(transport)
+    transport.room = 0
+    connection.push(b"x" * 20_000)
+    connection.push(b"never leaves")
+    connection.close_soon(Close.DRAINING, "draining")
+    await until(lambda: transport.aborted)
+    assert connection.close_code == Close.DRAINING
+    assert connection.queued_bytes == 0
+
+
 async def test_a_peer_that_pings_and_reads_nothing_does_not_fill_the_transport() -> None:
     transport = FakeTransport()
     connection = make(transport)

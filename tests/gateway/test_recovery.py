@@ -203,48 +203,6 @@ async def test_a_reader_that_never_reads_again_is_let_go(
         transport.abort()
 
 
-async def test_a_drain_tells_works_on_closes_and_forwards_what_came(
-    gateway: GatewayApp, url: str, worker: Worker, redis: Any
-) -> None:
-    async with Client(url) as client:
-        await client.until("sync")
-        draining = asyncio.create_task(gateway.drain.drain(within_s=8.0))
-        goaway = await client.until("goaway")
-        assert goaway["reason"] == "draining"
-        loop = asyncio.get_running_loop()
-        due = loop.time() + goaway["reconnect_after_ms"] / 1000 + 1.9
-        await client.send(type="send", id="c1", to="bob", body="x")
-        assert (await client.until("sent"))["id"] == "c1"
-        assert await client.closed() == Close.DRAINING
-        assert loop.time() >= due
-        await draining
-    await gateway.outbox.flushed()
-    assert await redis.exists(gateway.keys.devices("alice")) == 0
-
-
-async def test_a_drain_with_no_time_still_says_goodbye(gateway: GatewayApp, url: str) -> None:
-    async with Client(url) as client:
-        draining = asyncio.create_task(gateway.drain.drain(within_s=0.0))
-        assert await client.closed() == Close.DRAINING
-        await draining
-    assert gateway.registry.by_number == {}
-
-
-async def test_a_drain_does_not_wait_for_those_who_left(gateway: GatewayApp, url: str) -> None:
-    async with asyncio.timeout(5):
-        await gateway.drain.drain(within_s=60.0)
-
-
-async def test_those_whom_a_drain_aborts_leave_redis_too(
-    gateway: GatewayApp, url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with Client(url):
-        monkeypatch.setattr("gateway.connection.Connection.close", lambda *_: None)
-        await gateway.drain.drain(within_s=0.0)
-        await gateway.outbox.flushed()
-        assert await redis.zcard(gateway.keys.devices("alice")) == 0
-
-
 async def test_a_connection_that_ended_at_fault_leaves_no_cycle_behind(gateway: GatewayApp, url: str) -> None:
     gc.collect()
     gc.disable()
@@ -288,6 +246,6 @@ async def test_liveness_readiness_and_metrics_are_served(gateway: GatewayApp, ur
                 assert response.status == status
                 text = await response.text()
         assert "chat_gateway_connections 1.0" in text
-        gateway.drain.draining = True
+        gateway.drain.leaving = True
         async with session.get(f"http://127.0.0.1:{port}/readyz") as response:
             assert (response.status, await response.text()) == (503, "draining\n")

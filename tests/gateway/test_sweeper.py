@@ -20,6 +20,7 @@ class Peer:
         self.number, self.user, self.device = number, f"u{number}", "phone"
         self.member = f"phone|g|{number}|1"
         self.heard_at = heard_at
+        self.began, self.leaving = 0.0, False
         self.session = Session(rate=1, burst=1, max_in_flight=1, now=0, expires_at_s=expires_at_s)
         self.pings: list[float] = []
         self.closed: list[int] = []
@@ -37,7 +38,7 @@ class Peer:
 
 
 class Bench:
-    def __init__(self, count: int = 1, *, ttl_s: float = TTL_S) -> None:
+    def __init__(self, count: int = 1, *, ttl_s: float = TTL_S, cap_s: float = 0.0) -> None:
         self.now = 0.0
         self.ttl_s = ttl_s
         self.told: list[tuple[float, Heartbeats]] = []
@@ -45,8 +46,14 @@ class Bench:
         self.announced: list[str] = []
         self.subscriptions = Subscriptions(registry=self.registry, announce=self.announced.extend)
         outbox: Any = self
+        self.sent_off: list[tuple[float, Any]] = []
         self.sweeper = Sweeper(
-            registry=self.registry, outbox=outbox, subscriptions=self.subscriptions, ttl_s=self.ttl_s
+            registry=self.registry,
+            outbox=outbox,
+            subscriptions=self.subscriptions,
+            ttl_s=self.ttl_s,
+            cap_s=cap_s,
+            aged=self.send_off,
         )
         self.peers = [self.add(Peer(number)) for number in range(1, count + 1)]
 
@@ -55,6 +62,10 @@ class Bench:
         connection: Any = peer
         self.registry.add(connection)
         return peer
+
+    def send_off(self, peer: Any) -> None:
+        peer.leaving = True
+        self.sent_off.append((self.now, peer))
 
     def tell(self, beats: Heartbeats) -> None:
         self.told.append((self.now, beats))
@@ -227,3 +238,28 @@ def test_nobody_is_announced_who_is_watched_no_more() -> None:
     for _ in range(STEPS_AT_ONCE):
         bench.subscriptions.step()
     assert bench.announced == ["w99"]
+
+
+def test_connections_past_their_age_are_sent_off_spread_and_each_once() -> None:
+    bench = Bench(1_000, cap_s=100.0)
+    bench.wait(70.0, answering=True)
+    assert bench.sent_off == []
+    bench.wait(45.0, answering=True)
+    assert len({peer for _, peer in bench.sent_off}) == len(bench.sent_off) == 1_000
+    per_s = [sum(second <= at < second + 1 for at, _ in bench.sent_off) for second in range(120)]
+    assert max(per_s) <= 100
+
+
+def test_many_that_are_past_their_age_at_once_still_leave_at_a_bounded_pace() -> None:
+    bench = Bench(3_000, cap_s=100.0)
+    for peer in bench.peers:
+        peer.began = -1_000.0
+    bench.wait(35.0, answering=True)
+    assert len(bench.sent_off) == 3_000
+    assert all(sum(second <= at < second + 1 for at, _ in bench.sent_off) <= 105 for second in range(40))
+
+
+def test_without_a_cap_nobody_is_sent_off() -> None:
+    bench = Bench(10)
+    bench.wait(1_000.0, answering=True)
+    assert bench.sent_off == []

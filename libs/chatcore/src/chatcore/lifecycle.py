@@ -52,6 +52,11 @@ class Supervisor:
         """Wait until a task ends by itself, and give the reason."""
         return await asyncio.shield(self._failed)
 
+    @property
+    def failed(self) -> bool:
+        """Whether a task ended by itself."""
+        return self._failed.done()
+
     def close(self) -> None:
         """From now on a task that ends has done what it was asked for."""
         self._closing = True

@@ -17,11 +17,13 @@ from chatcore.redis_clock import RedisClock
 from chatcore.vitals import Vitals
 from prometheus_client import CollectorRegistry
 
+from gateway.connection import Connection
 from gateway.door import Door, json_error
 from gateway.drain import Drain, queued_bytes
 from gateway.forwarding import Forwarder
 from gateway.handshake import Handshake
 from gateway.jwks import Jwks
+from gateway.leaving import Reason
 from gateway.metrics import GatewayMetrics
 from gateway.outbox import Outbox
 from gateway.recovery import Recovery
@@ -39,9 +41,8 @@ SEND_BUFFER_BYTES: Final = 32 * 1024
 """Of each socket in the kernel: a client that stops reading takes 69 KB instead of 3 MB."""
 KEEPALIVE_S: Final = 15.0
 """Seconds that an unfinished request may live."""
-DRAIN_SHARE: Final = 0.75
-"""Of the shutdown's time, for the connections; the rest flushes and closes."""
-FLUSH_S: Final = 3.0
+FLUSH_S: Final = 1.5
+"""Seconds to forward what the connections left, within the reserve (`gateway.leaving`)."""
 
 log = get_logger(__name__)
 
@@ -90,6 +91,7 @@ class GatewayApp:
             ("recovery", self.recovery.run()),
             ("syncs", self.syncs.run()),
             ("sweeper", self.sweeper.run()),
+            ("drain", self.drain.run()),
         ):
             supervisor.spawn(name, work)
         if self.jwks is not None:
@@ -97,9 +99,13 @@ class GatewayApp:
         await self.serve_clients()
 
     def shutdown(self) -> Sequence[Step]:
-        """Send the clients elsewhere, forward what they left, then close what is open."""
-        drain_s = self.settings.shutdown_s * DRAIN_SHARE
+        """Let load balancers notice, send the clients elsewhere, forward what they left, then close what is open.
+
+        The listener is last of what clients see: until then a handshake is told `draining` instead of nothing.
+        """
+        drain_s = self.settings.drain_s
         return (
+            Step("wait_for_balancers", self._announce, within_s=self.settings.prestop_s + 1.0),
             Step("drain_connections", lambda: self.drain.drain(within_s=drain_s), within_s=drain_s + 1.0),
             Step("flush_outbox", self._flush, within_s=FLUSH_S),
             Step("stop_listening", self._stop_listening),
@@ -180,6 +186,8 @@ class GatewayApp:
         self.subscriptions = Subscriptions(registry=self.registry, announce=self.forwarder.announce)
         self.sweeper = Sweeper(
             registry=self.registry,
+            cap_s=self.settings.max_connection_age_s,
+            aged=self._aged,
             outbox=self.outbox,
             subscriptions=self.subscriptions,
             ttl_s=self.settings.presence_ttl_s,
@@ -235,7 +243,7 @@ class GatewayApp:
             port=settings.metrics_port,
             registry=self.prometheus,
             readiness=self._missing,
-            leaving=lambda: self.drain.draining,
+            leaving=lambda: self.drain.leaving,
         )
 
     async def serve_clients(self) -> None:
@@ -256,6 +264,11 @@ class GatewayApp:
     def _renew(self) -> None:
         self.subscriber.renew()
 
+    def _aged(self, connection: Connection) -> None:
+        # Without a way through Redis the others have none either, most likely: nobody would let it in.
+        if self.watch.missing() is None:
+            self.drain.send_off(connection, Reason.REBALANCING)
+
     def _know_epoch(self, epoch: str) -> None:
         self.door.know_epoch(epoch)
 
@@ -265,12 +278,17 @@ class GatewayApp:
             self.recovery.gap()
 
     def _missing(self) -> str | None:
-        return "draining" if self.drain.draining else self.watch.missing()
+        return "draining" if self.drain.leaving else self.watch.missing()
 
     def _unready(self) -> Refusal | None:
         if self.drain.draining:
             return Refusal.DRAINING
         return Refusal.NOT_READY if self.watch.missing() else None
+
+    async def _announce(self) -> None:
+        """Wait only as a gateway that serves: one whose task failed, or that never started, has nobody to keep."""
+        serving = self._supervisor is not None and not self._supervisor.failed
+        await self.drain.announce(for_s=self.settings.prestop_s if serving else 0.0)
 
     async def _flush(self) -> None:
         if self._supervisor is not None:
@@ -282,7 +300,6 @@ class GatewayApp:
             self._runner = None
 
     async def _stop_tasks(self) -> None:
-        self.drain.stop()
         if self._supervisor is not None:
             await self._supervisor.stop()
 

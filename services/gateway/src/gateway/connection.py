@@ -81,10 +81,12 @@ class Connection:
         "_outlet",
         "_queue",
         "_transport",
+        "began",
         "close_code",
         "device",
         "entered_ms",
         "heard_at",
+        "leaving",
         "member",
         "number",
         "on_slow",
@@ -107,7 +109,9 @@ class Connection:
     ) -> None:
         self.number, self.user, self.device, self.session = number, user, device, session
         self.entered_ms, self.member = 0, ""
-        self.heard_at = now
+        self.began = self.heard_at = now
+        self.leaving = False
+        """Its client was told to go elsewhere."""
         self.close_code: int | None = None
         self.on_slow = on_slow
         self._transport: asyncio.Transport | None = None
@@ -165,8 +169,11 @@ class Connection:
             asyncio.get_running_loop().call_later(CLOSE_S, self._transport.abort)
 
     def close_soon(self, code: int, reason: str) -> None:
-        """Close once what is queued, such as the error that says why, has left; a slow reader loses it."""
+        """Close once what is queued has left, or after `CLOSE_S`: a reader that is slower than that loses the rest."""
+        if self.close_code is not None:
+            return
         self._queue.append(lambda: self.close(code, reason))
+        asyncio.get_running_loop().call_later(CLOSE_S, self.close, code, reason)
         if not self._marked:
             self._marked = True
             self._outlet.mark(self)

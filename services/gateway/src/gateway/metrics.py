@@ -9,6 +9,8 @@ from chatcore.instruments import SIZES, Distribution, Tally
 from chatcore.server_frames import server_frame_types
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from gateway.leaving import Reason
+
 ACCEPTED: Final = "accepted"
 CLOSES: Final = frozenset({1000, *map(int, Close)})
 FRAMES_IN: Final = {kind: get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(ClientFrame)}
@@ -72,6 +74,13 @@ class GatewayMetrics:
             "Connections that ended, by close code; 1001 also for those that were aborted.",
             "code",
             (*map(str, sorted(CLOSES)), "other"),
+            registry=registry,
+        )
+        self.sent_away = Tally(
+            "chat_gateway_sent_away",
+            "Connections told to go elsewhere, by reason; those that stay are closed with 1012 2 s after their time.",
+            "reason",
+            [reason.value for reason in Reason],
             registry=registry,
         )
         self.slow_readers = Counter(

@@ -14,6 +14,7 @@ from chatcore.stream import Connected
 
 from gateway.connection import Connection
 from gateway.drain import Drain
+from gateway.leaving import Reason
 from gateway.outbox import Outbox
 from gateway.registry import Registry
 from gateway.subscriptions import Subscriptions
@@ -74,13 +75,17 @@ class Recovery:
 
     def lost(self) -> None:
         """Send the clients to gateways that have a way through Redis."""
-        self._drain.dismiss("unreachable")
+        self._drain.dismiss(Reason.UNREACHABLE)
+
+    def regained(self) -> None:
+        """Keep those whom nobody told to go yet: the way through Redis is whole again."""
+        self._drain.recall(Reason.UNREACHABLE)
 
     def epoch_known(self, epoch: str) -> None:
         """A new database epoch ends all connections: the next welcome names it."""
         if self._epoch and epoch != self._epoch:
             log.warning("database_epoch_changed")
-            self._drain.dismiss("restored")
+            self._drain.dismiss(Reason.RESTORED)
         if epoch != self._epoch:
             self._epoch = epoch
             self._welcome_epoch(epoch)

@@ -6,6 +6,8 @@ from chatcore.frames import MAX_BODY_BYTES, MAX_FRAME_BYTES
 from chatcore.settings import Names, ServiceSettings, split_names
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from gateway.leaving import drain_s, shortest_shutdown_s
+
 
 class GatewaySettings(ServiceSettings):
     """The gateway's own."""
@@ -58,6 +60,13 @@ class GatewaySettings(ServiceSettings):
     max_subscriptions: Annotated[int, Field(gt=0, le=200)] = 200
     """Users whose presence one connection may watch."""
 
+    prestop_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds after SIGTERM in which it is unready and still lets clients in, for load balancers to notice. Part of
+    `CHAT_SHUTDOWN_S`. Behind one: the time of its health checks until it gives a backend up, and a second."""
+
+    max_connection_age_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds after which a connection is sent elsewhere, or up to a fifth earlier: new gateways fill. 0: never."""
+
     presence_ttl_s: Annotated[int, Field(ge=12, le=600)] = 30
     """Give presence the same: seconds after its last heartbeat at which a device is taken for gone."""
 
@@ -69,6 +78,11 @@ class GatewaySettings(ServiceSettings):
 
     queue_frames: Annotated[int, Field(ge=16)] = 4_096
     """Frames that wait for one slow reader; the same."""
+
+    @property
+    def drain_s(self) -> float:
+        """Seconds of a shutdown for the connections."""
+        return drain_s(self.shutdown_s, self.prestop_s)
 
     @property
     def limits(self) -> dict[str, int]:
@@ -89,4 +103,14 @@ class GatewaySettings(ServiceSettings):
     def _one_jwks(self) -> Self:
         if self.jwks_file and self.jwks_url:
             raise ValueError("CHAT_JWKS_FILE and CHAT_JWKS_URL exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _time_to_leave(self) -> Self:
+        least_s = shortest_shutdown_s(self.prestop_s)
+        if self.shutdown_s < least_s:
+            raise ValueError(
+                f"CHAT_SHUTDOWN_S is {self.shutdown_s:g}, and with CHAT_PRESTOP_S={self.prestop_s:g} a drain in order "
+                f"takes at least {least_s:g}"
+            )
         return self

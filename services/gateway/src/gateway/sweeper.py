@@ -1,10 +1,10 @@
-"""Owns the one timer of all connections: pings, silence, expiry, heartbeats.
+"""Owns the one timer of all connections: pings, silence, age, expiry, heartbeats.
 
 The connections go round in shares, one a tick, so that the work is spread evenly and none of it is a burst.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic, time
 from typing import Final
 
@@ -13,6 +13,7 @@ from chatcore.ids import UserId
 from chatcore.stream import Heartbeats
 
 from gateway.connection import Connection
+from gateway.leaving import greatest_age_s
 from gateway.outbox import Outbox
 from gateway.registry import SHARES, Registry
 from gateway.session import LEEWAY_S
@@ -36,6 +37,8 @@ LATE_S: Final = 1.0
 PAUSE_S: Final = 5.0
 """Seconds by which a tick is late when the process stood still: silence counts anew from then on, since what the
 clients sent meanwhile was not read yet."""
+AGED: Final = 5
+"""Connections sent elsewhere at each tick because of their age, so 100 a second, as a drain at its usual pace."""
 SLACK_S: Final = 2.0
 """Seconds for a heartbeat to be told and read."""
 PACKED: Final = 500
@@ -55,8 +58,18 @@ def absent_s(ttl_s: float) -> float:
 class Sweeper:
     """Looks after the connections, a share at each tick."""
 
-    def __init__(self, *, registry: Registry, outbox: Outbox, subscriptions: Subscriptions, ttl_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        outbox: Outbox,
+        subscriptions: Subscriptions,
+        ttl_s: float,
+        cap_s: float,
+        aged: Callable[[Connection], None],
+    ) -> None:
         self._registry, self._outbox, self._subscriptions = registry, outbox, subscriptions
+        self._cap_s, self._aged = cap_s, aged
         self._ttl_s, self._round_s = ttl_s, round_s(ttl_s)
         self._at = self._rounds = 0
         self._beating: list[Connection] = []
@@ -83,6 +96,8 @@ class Sweeper:
         """Look at the next share."""
         at, shares = self._at, self._registry.shares
         self._look_after(shares[at].values(), now)
+        if self._cap_s:
+            self._send_off(shares[at].values(), now)
         self._beating += [c for c in shares[at - BEAT_AFTER].values() if c.member]
         first = at * EXPIRING % SHARES
         for share in shares[first : first + EXPIRING]:
@@ -105,6 +120,12 @@ class Sweeper:
             elif pinging or connection.heard_at < silent_since:
                 # One that only sends has to hear something from time to time, too.
                 connection.ping()
+
+    def _send_off(self, connections: Iterable[Connection], now: float) -> None:
+        """Send off those past their age. Who finds no room in this tick is looked at again a round later."""
+        aged = [c for c in connections if not c.leaving and now - c.began > greatest_age_s(c.number, self._cap_s)]
+        for connection in aged[:AGED]:
+            self._aged(connection)
 
     def _expire(self, connections: Iterable[Connection], wall_s: float) -> None:
         until_s = wall_s - LEEWAY_S

@@ -47,6 +47,9 @@ class Reactions(Protocol):
     def lost(self) -> None:
         """There has been no way through Redis for long."""
 
+    def regained(self) -> None:
+        """After a loss that was told, there is a way through Redis again."""
+
     def epoch_known(self, epoch: str) -> None:
         """Tell the database epoch, at every look."""
 
@@ -163,7 +166,10 @@ class Watch:
     def _judge(self) -> None:
         now = monotonic()
         if self._answering and self._misses < MAX_MISSES:
-            self._whole_at, self._told_lost = now, False
+            if self._told_lost:
+                self._told_lost = False
+                self._reactions.regained()
+            self._whole_at = now
             return
         if self._misses >= MAX_MISSES and now - self._renewed_at >= RENEW_S:
             self._renewed_at = now
