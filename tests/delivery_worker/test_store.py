@@ -57,21 +57,23 @@ async def owner(database: MySQLSettings) -> AsyncIterator[Owner]:
     one.session.close()
 
 
-async def test_migrating_twice_changes_nothing(database: MySQLSettings) -> None:
-    version = await asyncio.to_thread(migrate, database)
-    await asyncio.to_thread(check_schema, database)
-    assert version == await asyncio.to_thread(migrate, database)
+async def test_migrating_twice_changes_nothing(migrator: MySQLSettings) -> None:
+    version = await asyncio.to_thread(migrate, migrator)
+    await asyncio.to_thread(check_schema, migrator)
+    assert version == await asyncio.to_thread(migrate, migrator)
 
 
-async def test_the_number_of_partitions_is_fixed_by_the_first_migration(database: MySQLSettings) -> None:
-    await asyncio.to_thread(migrate, database.model_copy(update={"partitions": 64}))
-    session = Session(database)
+async def test_the_number_of_partitions_is_fixed_by_the_first_migration(migrator: MySQLSettings) -> None:
+    await asyncio.to_thread(migrate, migrator.model_copy(update={"partitions": 64}))
+    session = Session(migrator)
     assert (await MySQLOwnerStore(session, owner="w").meta()).partitions == 4
     session.close()
 
 
-async def test_a_worker_refuses_a_schema_that_is_too_old(database: MySQLSettings, session: Session) -> None:
+async def test_a_worker_refuses_a_schema_that_is_too_old(database: MySQLSettings, migrator: MySQLSettings) -> None:
+    session = Session(migrator)
     await session.run("UPDATE alembic_version SET version_num = '0000'")
+    session.close()
     with pytest.raises(ConfigurationError, match="run `delivery-worker migrate`"):
         await asyncio.to_thread(check_schema, database)
 
@@ -114,8 +116,10 @@ async def test_values_that_mysql_refuses_are_poison(owner: Owner, session: Sessi
     assert (await session.run("SELECT COUNT(*) FROM message"))[0] == ((0,),)
 
 
-async def test_a_failure_of_the_server_is_no_poison(owner: Owner, session: Session) -> None:
+async def test_a_failure_of_the_server_is_no_poison(owner: Owner, migrator: MySQLSettings) -> None:
+    session = Session(migrator)
     await session.run("RENAME TABLE message TO away")
+    session.close()
     with pytest.raises(Repeat):
         await owner.commit(Plan(messages=[message(1, "c1")]))
 

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from delivery_worker import grants
 from delivery_worker.settings import MySQLSettings
 
 LOCK: Final = "chat_migrate"
@@ -35,6 +36,7 @@ OWNER_EPOCH: Final = "owner_epoch"
 def migrate(settings: MySQLSettings) -> str:
     """Bring the schema to this release's version, and write what the first start fixes. Gives the version.
 
+    The application's account gets its rights where the settings name one, since each new table needs them anew.
     Idempotent. Raises `ConfigurationError` when the server cannot be reached or refuses.
     """
     with _connected(settings) as connection:
@@ -46,6 +48,9 @@ def migrate(settings: MySQLSettings) -> str:
         command.upgrade(config, "head")
         _write_meta(connection, settings)
         connection.commit()
+        if settings.mysql_application:
+            for statement in grants.application(settings.mysql_database, settings.mysql_application):
+                connection.execute(text(statement))
         connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": LOCK})
         return _head()
 

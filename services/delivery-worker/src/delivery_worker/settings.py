@@ -28,6 +28,10 @@ class MySQLSettings(BaseSettings):
     mysql_database: str = "chat"
     """The database; it must exist."""
 
+    mysql_application: Annotated[str, Field(pattern=r"^[A-Za-z0-9._\-]{0,32}$")] = ""
+    """For migrations: the account that they give what services need of each table (`delivery_worker.grants`). Empty:
+    none, for a database in which the services' account has its rights already."""
+
     mysql_tls_ca: Path | None = None
     """Certificates of the authorities to trust. Set: TLS or nothing. Unset: in the clear, for loopback only."""
 

@@ -161,7 +161,7 @@ ALTER USER 'root'@'localhost' IDENTIFIED BY '{address.password}';
 DROP USER IF EXISTS 'root'@'127.0.0.1', 'root'@'::1';
 CREATE USER IF NOT EXISTS '{address.user}'@'%' IDENTIFIED BY '{address.password}';
 ALTER USER '{address.user}'@'%' IDENTIFIED BY '{address.password}';
-GRANT ALL ON *.* TO '{address.user}'@'%';
+GRANT ALL ON *.* TO '{address.user}'@'%' WITH GRANT OPTION;
 {"".join(_account(address, account) for account in accounts)}\
 CREATE DATABASE IF NOT EXISTS `{address.database}`;
 """
