@@ -5,6 +5,7 @@ import sys
 from cyclopts import App
 
 from chatctl.commands import (
+    accounts,
     asyncapi,
     bench,
     chat,
@@ -27,6 +28,7 @@ app = App(name="chatctl", help="The local stack of the chat backend, and what pe
 COMMANDS = (
     *(up.up, down.down, token.token, chat.chat, logs.logs, asyncapi.asyncapi),
     *(looks.backlog, looks.partitions, looks.owners, looks.who, check.check),
+    *(accounts.acl, accounts.grants),
     *(kick.kick, revoke.revoke, dead.app, epoch.app, bench.app, simulate.simulate, verify.verify),
 )
 for command in COMMANDS:
