@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
+import yaml
 
 from tests.observability.alert_cases import CASES, Case, Series
 from tests.observability.prometheus import ROOT, RULES, check_rules, promtool
