@@ -7,7 +7,7 @@ from chatcore.ids import conversation_id
 from delivery_worker.store.batches import Fenced, MySQLBatchStore, Sought, Taken, Wanted
 from delivery_worker.store.devices import MAX_DEVICES, DeviceStore
 from delivery_worker.store.ownership import Meta, MySQLOwnerStore
-from delivery_worker.store.reads import ReadStore
+from delivery_worker.store.reads import Begun, ReadStore
 
 from tests.contracts.mysql_worlds import PARTITIONS, MySQLWorld
 
@@ -101,7 +101,7 @@ async def test_a_taken_number_rolls_the_whole_batch_back(owner: Owner, mysql: My
     with pytest.raises(Taken):
         await owner.commit(Plan(messages=[message(2, "c2"), message(1, "c9")], members=members(2)))
     reads = ReadStore(mysql.session())
-    assert (await reads.open_sync("alice", "phone", 0)).members == []
+    assert (await reads.open_pages([Begun("alice", "phone", 0)]))[0].members == []
     assert [row.seq for row in await reads.messages(AB, 0, 9, 9)] == [1]
     await reads.close()
 
@@ -116,7 +116,7 @@ async def test_a_sync_reads_changed_conversations_with_their_cursors_and_message
     later = members(1, conversation=AC, peer="carol", last_ts=2_000)
     await owner.commit(Plan(messages=[message(1, "x", conversation=AC)], members=later))
     reads = ReadStore(mysql.session())
-    opening = await reads.open_sync("alice", "phone", 0)
+    opening = (await reads.open_pages([Begun("alice", "phone", 0)]))[0]
     assert [(m.peer, m.last, m.delivered, m.peer_delivered, m.cursor) for m in opening.members] == [
         ("carol", 1, 0, 0, 0),
         ("bob", 3, 2, 1, 2),
@@ -126,9 +126,9 @@ async def test_a_sync_reads_changed_conversations_with_their_cursors_and_message
     assert [row.seq for row in await reads.messages(AB, 1, 3, 5)] == [2, 3]
     assert [row.seq for row in await reads.messages(AB, 0, 2, 1)] == [1]
     await reads.close()
-    assert (await reads.open_sync("alice", "phone", opening.now + 60_000)).members == []
+    assert (await reads.open_pages([Begun("alice", "phone", opening.now + 60_000)]))[0].members == []
     await reads.close()
-    resumed = await reads.resume_sync("alice", "desk", [AB])
+    resumed = (await reads.open_pages([Begun("alice", "desk", rest=[AB])]))[0]
     assert [(m.peer, m.cursor) for m in resumed.members] == [("bob", 0)]
     await reads.close()
 
@@ -167,7 +167,7 @@ async def test_devices_begin_where_others_are_are_counted_and_are_revoked(owner:
         assert (await devices.register("bob", f"d{number}")).refusal is None
     assert (await devices.register("bob", "one-more")).refusal is Refusal.TOO_MANY_DEVICES
     assert (await devices.register("bob", "d0")).refusal is None
-    opening = await reads.open_sync("bob", "d0", 0)
+    opening = (await reads.open_pages([Begun("bob", "d0", 0)]))[0]
     assert [member.cursor for member in opening.members] == [3]
     assert opening.device is not None
     assert not opening.device.revoked

@@ -12,7 +12,7 @@ from delivery_worker.settings import MySQLSettings
 from delivery_worker.store.batches import Fenced, MySQLBatchStore, Poisoned, Repeat, Sought, Taken, Wanted
 from delivery_worker.store.devices import MAX_DEVICES, DeviceStore
 from delivery_worker.store.ownership import MySQLOwnerStore
-from delivery_worker.store.reads import ReadStore
+from delivery_worker.store.reads import Begun, ReadStore
 from delivery_worker.store.session import Session
 
 CONVERSATION = conversation_id("alice", "bob")
@@ -82,7 +82,7 @@ async def test_bodies_and_ids_come_back_byte_for_byte(owner: Owner, session: Ses
     rows = [message(seq, f"c{seq}", body) for seq, body in enumerate(BODIES, 1)]
     await owner.commit(Plan(messages=rows, members=members(len(rows))))
     reads = ReadStore(session)
-    await reads.open_sync("alice", "phone", 0)
+    (await reads.open_pages([Begun("alice", "phone", 0)]))[0]
     assert await reads.messages(CONVERSATION, 0, 100, 100) == rows
     await reads.close()
 
@@ -127,7 +127,7 @@ async def test_a_failure_of_the_server_is_no_poison(owner: Owner, migrator: MySQ
 async def test_marks_only_rise_whatever_order_they_are_written_in(owner: Owner, session: Session) -> None:
     await owner.commit(Plan(members=members(5, (3, 4), (1, 2)), cursors=[CursorRow("bob", "desk", CONVERSATION, 4)]))
     await owner.commit(Plan(members=members(4, (2, 5), (0, 1)), cursors=[CursorRow("bob", "desk", CONVERSATION, 2)]))
-    opening = await ReadStore(session).open_sync("bob", "desk", 0)
+    opening = (await ReadStore(session).open_pages([Begun("bob", "desk", 0)]))[0]
     [member] = opening.members
     assert (member.last, member.delivered, member.read, member.peer_delivered, member.peer_read) == (5, 5, 2, 3, 1)
     assert member.cursor == 4
@@ -160,7 +160,7 @@ async def test_the_fence_holds_the_row_until_the_commit(owner: Owner, database: 
 
 async def test_a_commit_at_once_writes_and_stamps_with_the_servers_clock(owner: Owner, session: Session) -> None:
     await owner.batches.commit_at_once(owner.epoch, [0, 1], Plan(messages=[message(1, "c1")], members=members(1)))
-    opening = await ReadStore(session).open_sync("bob", "desk", 0)
+    opening = (await ReadStore(session).open_pages([Begun("bob", "desk", 0)]))[0]
     assert [member.last for member in opening.members] == [1]
     stamps = (await session.run("SELECT MIN(updated_at), MAX(updated_at) FROM member"))[0]
     assert opening.now - 60_000 < stamps[0][0] == stamps[0][1] <= opening.now
@@ -229,7 +229,7 @@ async def test_a_new_device_starts_at_what_others_of_the_user_hold(owner: Owner,
     await owner.commit(Plan(members=members(5, delivered=(5, 3))))
     devices, reads = DeviceStore(session), ReadStore(session)
     assert (await devices.register("bob", "new")).refusal is None
-    [member] = (await reads.open_sync("bob", "new", 0)).members
+    [member] = (await reads.open_pages([Begun("bob", "new", 0)]))[0].members
     assert member.cursor == 3
     await reads.close()
 
@@ -241,7 +241,7 @@ async def test_a_known_device_starts_at_zero_in_a_conversation_that_began_while_
     await devices.register("bob", "old")
     await owner.commit(Plan(members=members(5, delivered=(5, 3))))
     assert (await devices.register("bob", "old")).refusal is None
-    [member] = (await reads.open_sync("bob", "old", 0)).members
+    [member] = (await reads.open_pages([Begun("bob", "old", 0)]))[0].members
     assert member.cursor == 0
     await reads.close()
 
@@ -252,7 +252,7 @@ async def test_a_device_not_seen_for_90_days_is_new_again(owner: Owner, session:
     await owner.commit(Plan(members=members(5, (5, 3)), cursors=[CursorRow("bob", "old", CONVERSATION, 1)]))
     await session.run("UPDATE device SET last_seen = last_seen - 91 * 86400000 WHERE device_id = 'old'")
     await devices.register("bob", "old")
-    [member] = (await reads.open_sync("bob", "old", 0)).members
+    [member] = (await reads.open_pages([Begun("bob", "old", 0)]))[0].members
     assert member.cursor == 3
     await reads.close()
 

@@ -55,7 +55,7 @@ class Stage:
         values = {"admit": False, "since": "", "position": "", "entered_ms": 5, "device": "desk", **changes}
         request = SyncRequest(gateway="g", connection=7, user="bob", number=number, **values)
         publications = Publications()
-        await self.syncer.answer(request, publications, routes)
+        await self.syncer.answer([request], publications, {"bob": routes})
         return [r for published in publications.by_gateway.values() for r in records(bytes(published))]
 
     async def pages(self, **changes: Any) -> list[Page]:

@@ -19,7 +19,6 @@ from chatcore.delivery.frames import RETRY_AFTER_MS, encode_error
 from chatcore.errors import Code, CodecError, StoreUnavailable
 from chatcore.ids import conversation_id
 from chatcore.keys import SYNC_GROUP, Keys
-from chatcore.keys import Member as Connection
 from chatcore.logs import get_logger
 from chatcore.push import Kind
 from chatcore.redis_client import Connect, answered, close_redis
@@ -28,7 +27,7 @@ from pymysql.err import MySQLError
 
 from delivery_worker.metrics import REQUESTS, WorkerMetrics
 from delivery_worker.pager import Member, conversations_frame, decode_cursor, history_frame
-from delivery_worker.router import Publications, RedisRouter
+from delivery_worker.router import Publications, RedisRouter, Routes
 from delivery_worker.store.reads import ReadStore
 from delivery_worker.syncs import Syncer
 
@@ -40,6 +39,8 @@ STALE_MS: Final = 5_000
 CLAIM_S: Final = 5.0
 CLAIM_IDLE_MS: Final = 10_000
 """A request that a worker read and did not settle for so long: the worker died. It is dropped; it was asked again."""
+TOGETHER: Final = 16
+"""Requests, and not many more, that one session answers together: their reads are one."""
 FAILED: Final = (StoreUnavailable, MySQLError)
 
 log = get_logger(__name__)
@@ -47,31 +48,45 @@ Entry = tuple[bytes, bytes]
 
 
 class Answerer:
-    """Answers the requests of one entry, on one MySQL session."""
+    """Answers requests that were read together, on one MySQL session."""
 
     def __init__(self, reads: ReadStore, syncer: Syncer, metrics: WorkerMetrics) -> None:
         self._reads = reads
         self._syncer = syncer
         self._metrics = metrics
 
-    async def answer(self, request: Request, publications: Publications, routes: Sequence[Connection]) -> None:
-        """Add the answer, or that there is none now. Never raises but on cancelling."""
-        began = monotonic()
-        try:
-            await self._answer(request, publications, routes)
-        except FAILED as error:
-            log.warning("request_failed", kind=type(request).__name__, error=str(error))
-            self._metrics.requests_failed.inc()
-            _answer_later(request, publications)
-        self._metrics.requests.counts[REQUESTS[type(request)]] += 1
-        self._metrics.request_seconds.observe(monotonic() - began)
+    async def answer(self, requests: Sequence[Request], publications: Publications, routes: Routes) -> None:
+        """Add the answers, or that there is none now. Never raises but on cancelling."""
+        groups: list[list[Request]] = [[request for request in requests if isinstance(request, SyncRequest)]]
+        groups += [[request] for request in requests if not isinstance(request, SyncRequest)]
+        for group in groups if groups[0] else groups[1:]:
+            began = monotonic()
+            await self._answer(group, publications, routes)
+            self._metrics.requests.counts[REQUESTS[type(group[0])]] += len(group)
+            self._metrics.request_seconds.observe(monotonic() - began, len(group))
 
-    async def _answer(self, request: Request, publications: Publications, routes: Sequence[Connection]) -> None:
-        if isinstance(request, SyncRequest):
-            await self._syncer.answer(request, publications, routes)
+    async def _answer(self, requests: Sequence[Request], publications: Publications, routes: Routes) -> None:
+        """Answer syncs together, or one request of another kind."""
+        try:
+            await self._try(requests, publications, routes)
+        except FAILED as error:
+            if len(requests) > 1 and isinstance(error, MySQLError):
+                # One that MySQL refuses must not take the others with it.
+                for request in requests:
+                    await self._answer([request], publications, routes)
+                return
+            log.warning("request_failed", kind=type(requests[0]).__name__, error=str(error))
+            for request in requests:
+                self._metrics.requests_failed.inc()
+                _answer_later(request, publications)
+
+    async def _try(self, requests: Sequence[Request], publications: Publications, routes: Routes) -> None:
+        first = requests[0]
+        if isinstance(first, SyncRequest):
+            await self._syncer.answer([r for r in requests if isinstance(r, SyncRequest)], publications, routes)
             return
-        frame = await (self._history(request) if isinstance(request, HistoryRequest) else self._list(request))
-        publications.add(request.gateway, Kind.FRAME, request.connection, frame)
+        frame = await (self._history(first) if isinstance(first, HistoryRequest) else self._list(first))
+        publications.add(first.gateway, Kind.FRAME, first.connection, frame)
 
     async def _history(self, request: HistoryRequest) -> bytes:
         forward = request.after is not None
@@ -186,21 +201,24 @@ class Requests:
 
     async def _serve(self, answerer: Answerer) -> None:
         while True:
-            entry_id, data = await self._queue.get()
+            entries = [await self._queue.get()]
+            requests = self._requests(*entries[0])
+            while len(requests) < TOGETHER and not self._queue.empty():
+                entries.append(self._queue.get_nowait())
+                requests += self._requests(*entries[-1])
             try:
-                await self._answer(answerer, entry_id, data)
+                await self._answer(answerer, requests)
+                await self._settle(*(entry_id for entry_id, _ in entries))
             except StoreUnavailable as error:
                 log.warning("answer_lost", error=str(error))
 
-    async def _answer(self, answerer: Answerer, entry_id: bytes, data: bytes) -> None:
-        requests = self._requests(entry_id, data)
+    async def _answer(self, answerer: Answerer, requests: Sequence[Request]) -> None:
+        if not requests:
+            return
         publications = Publications()
-        if requests:
-            routes = await self._router.routes({r.user for r in requests if isinstance(r, SyncRequest)})
-            for request in requests:
-                await answerer.answer(request, publications, routes.get(request.user, ()))
-            await self._router.tell(publications)
-        await self._settle(entry_id)
+        routes = await self._router.routes({r.user for r in requests if isinstance(r, SyncRequest)})
+        await answerer.answer(requests, publications, routes)
+        await self._router.tell(publications)
 
     def _requests(self, entry_id: bytes, data: bytes) -> list[Request]:
         age_ms = max(0.0, time() * 1000 + self._offset_ms - int(entry_id.partition(b"-")[0]))

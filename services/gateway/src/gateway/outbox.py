@@ -39,8 +39,8 @@ from gateway.turn import SEND, Entry, Turn, place
 
 EVENTS: Final = 500
 """In one entry of `chat:presence`."""
-REQUESTS: Final = 4
-"""In one entry of `chat:sync`: one session of one worker answers those of an entry one after the other."""
+REQUESTS: Final = 8
+"""In one entry of `chat:sync`: one session of one worker answers those of an entry together."""
 SYNC_MAXLEN: Final = 50_000
 PRESENCE_MAXLEN: Final = 100_000
 

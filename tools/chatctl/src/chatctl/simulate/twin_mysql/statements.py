@@ -68,8 +68,25 @@ def _select(words: Words) -> Prepared:
     select = _selection(words)
     if select.table is None:
         return Prepared("SELECT", lambda _, scope: _constant(select, scope))
+    if words.next == "UNION":
+        return _union(words, select)
     run = _locking if select.locking else _plain
     return Prepared("SELECT", lambda transaction, scope: run(select, transaction, scope))
+
+
+def _union(words: Words, first: _Select) -> Prepared:
+    selects = [first]
+    while words.accept("UNION", "ALL"):
+        words.expect("SELECT")
+        selects.append(_selection(words))
+    return Prepared("SELECT", lambda transaction, scope: _all_of(selects, transaction, scope))
+
+
+def _all_of(selects: list[_Select], transaction: Transaction, scope: Scope) -> Running:
+    found: list[Any] = []
+    for select in selects:
+        found += yield from _plain(select, transaction, scope)
+    return tuple(found)
 
 
 def _selection(words: Words) -> _Select:

@@ -12,7 +12,7 @@ from delivery_worker.store.devices import DeviceStore
 from delivery_worker.store.ownership import Meta
 from delivery_worker.store.reads import Opening, ReadStore
 from delivery_worker.store.session import Session
-from delivery_worker.syncs import Syncer
+from delivery_worker.syncs import Ahead, Syncer
 
 SLOW_S: Final = 0.5
 """Seconds from the read to the token: a busy database's."""
@@ -23,8 +23,8 @@ class _LateToken(Syncer):
 
     session: Session
 
-    async def _page(self, request: SyncRequest, opening: Opening, position: Position | None) -> Page:
-        page = await super()._page(request, opening, position)
+    async def _page(self, request: SyncRequest, opening: Opening, position: Position | None, ahead: Ahead) -> Page:
+        page = await super()._page(request, opening, position, ahead)
         if not page.token:
             return page
         await asyncio.sleep(SLOW_S)
