@@ -11,7 +11,9 @@ from chatcore.ids import conversation_id
 from chatcore.keys import Member
 from chatcore.push import Admission, Kind, Page, read_close, records
 from chatcore.stream import SyncRequest
+from delivery_worker.metrics import WorkerMetrics
 from delivery_worker.pager import PAGE_BYTES
+from delivery_worker.requests import Answerer
 from delivery_worker.router import Publications
 from delivery_worker.settings import MySQLSettings
 from delivery_worker.store.batches import MySQLBatchStore
@@ -20,6 +22,7 @@ from delivery_worker.store.ownership import MySQLOwnerStore
 from delivery_worker.store.reads import ReadStore
 from delivery_worker.store.session import Session
 from delivery_worker.syncs import Syncer
+from prometheus_client import CollectorRegistry
 
 PEERS = ("ann", "ben", "cid")
 EACH = 200
@@ -182,6 +185,42 @@ async def test_a_revoked_device_is_refused_and_gets_no_page(made: Stage) -> None
         [(kind, _, payload)] = await made.ask(admit=admit)
         assert kind == Kind.ADMISSION
         assert Admission.decode(payload).refusal is Refusal.REVOKED
+
+
+async def test_syncs_that_are_answered_together_get_each_what_is_theirs(made: Stage) -> None:
+    await made.fill("ann", 40, last_ts=1_000, read=3)
+    await made.fill("ben", 2, last_ts=2_000)
+    await made.ask(admit=True)
+    asked = [("bob", "desk", ""), ("bob", "new", ""), ("ann", "p", ""), ("bob", "desk", "of another release")]
+    requests = [
+        SyncRequest("g", number, user, device, 1, True, "", position, 5)
+        for number, (user, device, position) in enumerate(asked)
+    ]
+    publications = Publications()
+    await made.syncer.answer(requests, publications, {})
+    found = {
+        (number, message["peer"]): [m["seq"] for m in frame["messages"] if m["peer"] == message["peer"]]
+        for kind, number, payload in records(bytes(publications.by_gateway["g"]))
+        if kind == Kind.PAGE
+        for frame in [json.loads(Page.decode(payload).frame)]
+        for message in frame["messages"]
+    }
+    of_bob = {"ann": list(range(4, 41)), "ben": [1, 2]}
+    whose = {0: of_bob, 1: of_bob, 2: {"bob": list(range(1, 41))}, 3: of_bob}
+    assert found == {(number, peer): seqs for number, own in whose.items() for peer, seqs in own.items()}
+
+
+async def test_one_sync_that_mysql_refuses_leaves_the_others_their_answer(made: Stage) -> None:
+    await made.fill("ann", 2, last_ts=1_000)
+    metrics = WorkerMetrics(CollectorRegistry())
+    answerer = Answerer(ReadStore(made.reading), made.syncer, metrics)
+    good, bad = (
+        SyncRequest("g", n, "bob", "desk", 1, False, "", position, 5) for n, position in ((1, ""), (2, "0.0."))
+    )
+    publications = Publications()
+    await answerer.answer([good, bad], publications, {})
+    kinds = [(kind, number) for kind, number, _ in records(bytes(publications.by_gateway["g"]))]
+    assert kinds == [(Kind.PAGE, 1), (Kind.UNSYNCED, 2)]
 
 
 async def test_only_older_connections_of_the_same_device_are_replaced(made: Stage) -> None:

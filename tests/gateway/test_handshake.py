@@ -1,5 +1,6 @@
 """What is refused before the upgrade, with which status and code, and in which order."""
 
+import asyncio
 from time import time
 from typing import Any
 
@@ -164,6 +165,18 @@ async def test_limits_of_handshakes_name_when_to_come_again(make_gateway: MakeGa
             status, code, answer = await get(url + "?device=d", headers())
             assert (status, code) == (429, "too_many_connections")
             assert int(answer["Retry-After"]) >= 1
+
+
+async def test_past_the_bound_of_those_who_wait_a_handshake_is_refused_at_once(
+    make_gateway: MakeGateway, worker: Worker
+) -> None:
+    app = await make_gateway(max_admissions=1)
+    url = f"http://127.0.0.1:{app.port}/v1/ws?device=d"
+    worker.admitting = False
+    waiting = asyncio.create_task(get(url, headers()))
+    await worker.until(lambda: bool(worker.presence))
+    assert (await get(url, headers()))[:2] == (429, "too_many_connections")
+    waiting.cancel()
 
 
 async def test_a_draining_gateway_lets_nobody_in(gateway: GatewayApp, url: str) -> None:

@@ -17,6 +17,7 @@ from chatcore.redis_clock import RedisClock
 from chatcore.vitals import Vitals
 from prometheus_client import CollectorRegistry
 
+from gateway.admissions import Admissions
 from gateway.connection import Connection
 from gateway.door import Door, json_error
 from gateway.drain import Drain, queued_bytes
@@ -225,11 +226,15 @@ class GatewayApp:
             dispatcher=self.make_dispatcher(),
             confirmed=self._confirmed,
         )
-        handshake = Handshake(settings, tokens=self.tokens, registry=self.registry, unready=self._unready)
+        admissions = Admissions(settings.max_admissions)
+        handshake = Handshake(
+            settings, tokens=self.tokens, registry=self.registry, admissions=admissions, unready=self._unready
+        )
         self.door = Door(
             settings,
             gateway=self.gateway_id,
             handshake=handshake,
+            admissions=admissions,
             tokens=self.tokens,
             registry=self.registry,
             outbox=self.outbox,

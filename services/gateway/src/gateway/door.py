@@ -15,6 +15,7 @@ from chatcore.keys import Member
 from chatcore.logs import get_logger
 from chatcore.stream import Connected
 
+from gateway.admissions import Admissions
 from gateway.connection import CLOSE_S, Connection, Outlet
 from gateway.forwarding import Forwarder
 from gateway.handshake import RETRY_AFTER_S, SUBPROTOCOL, Handshake, Hello
@@ -48,6 +49,7 @@ class Door:
         *,
         gateway: str,
         handshake: Handshake,
+        admissions: Admissions,
         tokens: Tokens,
         registry: Registry,
         outbox: Outbox,
@@ -58,7 +60,7 @@ class Door:
     ) -> None:
         self._settings, self._gateway, self._returned = settings, gateway, returned
         self._absent_s = absent_s(settings.presence_ttl_s)
-        self._handshake, self._tokens = handshake, tokens
+        self._handshake, self._admissions, self._tokens = handshake, admissions, tokens
         self._registry, self._outbox, self._syncs, self._forwarder = registry, outbox, syncs, forwarder
         self._metrics = metrics
         self._outlet = Outlet()
@@ -74,11 +76,7 @@ class Door:
         try:
             hello = await self._handshake.check(request)
             connection = self._make(hello)
-            try:
-                await self._admit(connection, hello.since)
-            except BaseException:
-                self._leave(connection)
-                raise
+            await self._wait_for_admission(connection, hello.since)
         except HandshakeRefused as refused:
             self._metrics.handshakes.counts[refused.refusal.value] += 1
             return refusal_response(refused)
@@ -108,6 +106,17 @@ class Door:
         )
         self._registry.add(connection)
         return connection
+
+    async def _wait_for_admission(self, connection: Connection, since: str) -> None:
+        admitted, began = False, monotonic()
+        self._admissions.begin()
+        try:
+            await self._admit(connection, since)
+            admitted = True
+        finally:
+            self._admissions.end(monotonic() - began, admitted=admitted)
+            if not admitted:
+                self._leave(connection)
 
     async def _admit(self, connection: Connection, since: str) -> None:
         """Enter the member, then ask a worker (R4). Raises `HandshakeRefused`."""

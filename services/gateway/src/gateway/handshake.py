@@ -15,6 +15,7 @@ from aiohttp import web
 from chatcore.errors import HandshakeRefused, Refusal
 from chatcore.ids import is_device_id
 
+from gateway.admissions import Admissions
 from gateway.bucket import Bucket
 from gateway.registry import Registry
 from gateway.settings import GatewaySettings
@@ -47,9 +48,11 @@ class Handshake:
         *,
         tokens: Tokens,
         registry: Registry,
+        admissions: Admissions,
         unready: Callable[[], Refusal | None],
     ) -> None:
         self._settings, self._tokens, self._registry, self._unready = settings, tokens, registry, unready
+        self._admissions = admissions
         rate = settings.handshakes_per_s
         self._bucket = Bucket(rate=rate, burst=max(1.0, rate), now=monotonic()) if rate else None
         self._users: dict[str, Bucket] = {}
@@ -80,6 +83,9 @@ class Handshake:
             raise _too_many("this gateway is full")
         if self._bucket is not None and self._bucket.spend(monotonic()):
             raise _too_many("too many handshakes")
+        again_s = self._admissions.refuse()
+        if again_s is not None:
+            raise _too_many("too many handshakes wait", retry_after_s=again_s)
 
     def _check_user(self, user: str) -> None:
         limit = self._settings.connections_per_user
@@ -107,8 +113,8 @@ class Handshake:
             raise HandshakeRefused(Refusal.BAD_ORIGIN, "this origin is not allowed")
 
 
-def _too_many(message: str) -> HandshakeRefused:
-    return HandshakeRefused(Refusal.TOO_MANY_CONNECTIONS, message, retry_after_s=RETRY_AFTER_S)
+def _too_many(message: str, *, retry_after_s: int = RETRY_AFTER_S) -> HandshakeRefused:
+    return HandshakeRefused(Refusal.TOO_MANY_CONNECTIONS, message, retry_after_s=retry_after_s)
 
 
 def _check_upgrade(request: web.Request) -> None:

@@ -39,6 +39,10 @@ class GatewaySettings(ServiceSettings):
     max_connections: Annotated[int, Field(ge=0)] = 20_000
     """Connections of this process; a full collection costs 32 ms per 1,000. 0: no limit."""
 
+    max_admissions: Annotated[int, Field(ge=0)] = 1_000
+    """Handshakes that wait for Redis and a worker at once; past it 429, with a Retry-After for each of its own. About
+    what is admitted in a second: those that wait for 5 s are given up, and their work was for nothing. 0: no limit."""
+
     connections_per_user: Annotated[int, Field(ge=0)] = 0
     """Connections of one user on this gateway. 0: no limit."""
 

@@ -19,9 +19,11 @@ READ_EVERY: Final = 5
 class Refused(Exception):
     """The handshake was answered with another status than 101."""
 
-    def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(f"{status} {body[:200]!r}")
-        self.status = status
+    def __init__(self, head: bytes, body: bytes) -> None:
+        self.status = int(head[9:12])
+        super().__init__(f"{self.status} {body[:200]!r}")
+        _, found, rest = head.partition(b"\r\nRetry-After: ")
+        self.retry_after_s = float(rest.partition(b"\r\n")[0]) if found else 0.0
 
 
 class Device(asyncio.Protocol):
@@ -191,7 +193,7 @@ class Device(asyncio.Protocol):
             raise ConnectionError("half an answer to a handshake: a load generator reads it whole or not at all")
         if not head.startswith(b"HTTP/1.1 101"):
             if not self.ready.done():
-                self.ready.set_exception(Refused(int(head[9:12]), rest))
+                self.ready.set_exception(Refused(head, rest))
             self.abort()
             return b""
         self._upgraded = True

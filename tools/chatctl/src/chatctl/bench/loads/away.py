@@ -51,14 +51,16 @@ class Away(Load):
 
     async def _return(self, number: int) -> None:
         began, backoff_s = perf_counter(), FIRST_BACKOFF_S
+        after_s = 0.0
         while True:
-            await asyncio.sleep(self._draw.uniform(0, backoff_s))
+            await asyncio.sleep(max(after_s, self._draw.uniform(0, backoff_s)))
             device, opened = self._device(number), perf_counter()
             try:
                 await self.open(device, number)
             except (Refused, OSError, TimeoutError) as error:
                 self.tally.count(f"refused {error.status}" if isinstance(error, Refused) else "failed")
                 backoff_s = min(MOST_BACKOFF_S, backoff_s * 2)
+                after_s = error.retry_after_s if isinstance(error, Refused) else 0.0
                 continue
             break
         self._back.append(device)
