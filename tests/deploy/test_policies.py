@@ -6,10 +6,11 @@ import pytest
 
 from tests.deploy.conftest import overlay
 from tests.deploy.manifests import Manifests
-from tests.deploy.policies import endings, network, pods, release, settings, stores
+from tests.deploy.policies import endings, network, pods, reach, release, settings, stores
 from tests.deploy.policies.policy import Mistake, Policy
 
-POLICIES = tuple(policy for module in (pods, settings, network, endings, stores, release) for policy in module.POLICIES)
+MODULES = (pods, settings, network, reach, endings, stores, release)
+POLICIES = tuple(policy for module in MODULES for policy in module.POLICIES)
 
 
 def mistakes() -> Iterator[object]:

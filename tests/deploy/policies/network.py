@@ -1,10 +1,9 @@
-"""Policies of what finds whom: selectors and labels, ports, the edge, and who may reach what."""
+"""Policies of what finds whom: selectors and labels, ports, the edge."""
 
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from tests.deploy.manifests import NAME, Manifests, Resource, Workload
+from tests.deploy.manifests import NAME, Manifests, Resource
 from tests.deploy.policies.policy import Policy
 
 WEBSOCKET: Final = "/v1/ws"
@@ -94,62 +93,6 @@ def _admitted(manifests: Manifests) -> Iterator[str]:
             yield "the ingress lets tokens travel in the clear"
 
 
-def _reach(manifests: Manifests) -> Iterator[str]:
-    """Everything is denied, and each reaches the stores that its variables name, and no others."""
-    policies = manifests.of("NetworkPolicy")
-    if not any(
-        one["spec"]["podSelector"] == {}
-        and {"Ingress", "Egress"} <= set(one["spec"]["policyTypes"])
-        and not one["spec"].get("ingress")
-        and not one["spec"].get("egress")
-        for one in policies
-    ):
-        yield "nothing is denied"
-    for workload in manifests.workloads():
-        needed = _needed(workload, manifests)
-        opened = {
-            port["port"]
-            for policy in policies
-            if workload in manifests.selected(policy["spec"]["podSelector"])
-            for rule in policy["spec"].get("egress", ())
-            for port in rule["ports"]
-        } - {53}
-        if opened != needed:
-            yield f"{workload.name} may reach ports {opened}, and needs {needed}"
-    for policy in policies:
-        for rule in (*policy["spec"].get("ingress", ()), *policy["spec"].get("egress", ())):
-            if not rule.get("ports") or not (rule.get("from") or rule.get("to")):
-                yield f"NetworkPolicy {policy['metadata']['name']} opens everything"
-
-
-def _needed(workload: Workload, manifests: Manifests) -> set[int]:
-    ports: set[int] = set()
-    for container in workload.containers():
-        told = container.environment(manifests)
-        for name in ("CHAT_REDIS_URL", "REDIS_ADDR"):
-            if name in told:
-                ports.add(urlsplit(str(told[name])).port or 6379)
-        if "CHAT_MYSQL_HOST" in told:
-            ports.add(int(str(told["CHAT_MYSQL_PORT"])))
-    return ports
-
-
-def _found(manifests: Manifests) -> Iterator[str]:
-    """A store that is named without a domain is a Service beside its clients."""
-    services = {
-        (one["metadata"]["name"], port["port"]) for one in manifests.of("Service") for port in one["spec"]["ports"]
-    }
-    for container in manifests.services():
-        told = container.environment(manifests)
-        url = urlsplit(str(told["CHAT_REDIS_URL"]))
-        stores = [(url.hostname, url.port)]
-        if "CHAT_MYSQL_HOST" in told:
-            stores.append((str(told["CHAT_MYSQL_HOST"]), int(str(told["CHAT_MYSQL_PORT"]))))
-        for store in stores:
-            if "." not in str(store[0]) and store not in services:
-                yield f"{container.where} looks for {store}, and there is no such Service"
-
-
 def _route(manifests: Manifests) -> Any:
     return manifests.named("HTTPRoute", "gateway")["spec"]["rules"][0]
 
@@ -216,25 +159,5 @@ POLICIES: Final = (
             lambda m: _ingress(m)["rules"][0].update(host="another.example.com"),
         ),
         tried_on="ingress",
-    ),
-    Policy(
-        says="everything is denied but for the stores that each needs",
-        faults=_reach,
-        mistakes=(
-            lambda m: m.resources.remove(m.named("NetworkPolicy", "default-deny")),
-            lambda m: m.resources.remove(m.named("NetworkPolicy", "redis")),
-            lambda m: _policy(m, "mysql")["podSelector"]["matchExpressions"][0]["values"].append("gateway"),
-            lambda m: _policy(m, "redis")["egress"][0].pop("to"),
-            lambda m: m.named("ConfigMap", "chat-mysql")["data"].update(CHAT_MYSQL_PORT="3307"),
-        ),
-    ),
-    Policy(
-        says="a store without a domain in its name is a Service beside its clients",
-        faults=_found,
-        mistakes=(
-            lambda m: m.named("Service", "redis")["metadata"].update(name="valkey"),
-            lambda m: m.named("ConfigMap", "chat-mysql")["data"].update(CHAT_MYSQL_HOST="database"),
-        ),
-        tried_on="dev",
     ),
 )
