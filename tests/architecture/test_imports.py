@@ -23,6 +23,7 @@ PURE = ["chatcore/delivery", "chatcore/presence", "chatcore/ids", "chatcore/fram
 PURE += [
     "chatcore/keys",
     "chatcore/acl",
+    "chatcore/trace",
     "chatcore/errors",
     "chatclient/session",
     "delivery_worker/partitions",

@@ -35,6 +35,8 @@ class Kind(IntEnum):
     """The sync of this connection failed for now: ask again later. The payload is the request's number in decimal."""
     TIMING = 8
     """How long this publication was on its way, see `Timing`. The connection is 0."""
+    TRACE = 10
+    """The record before, for the same connection, is of a message that is traced, see `Trace`."""
 
 
 _HEADER: Final = Struct("<BQI")
@@ -136,6 +138,28 @@ class Timing:
             return cls(_TIME.unpack_from(payload)[0], dict(_TURN.iter_unpack(payload[_TIME.size :])))
         except StructError as error:
             raise CodecError(f"not a timing: {payload[:100]!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The trace of the frame in the record before. For spans only."""
+
+    traceparent: str
+    frame: str
+    """The frame's type."""
+
+    def encode(self) -> bytes:
+        """Write the payload of a `TRACE` record."""
+        return f"{self.traceparent} {self.frame}".encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Trace":
+        """Read the payload of a `TRACE` record. Raises `CodecError`."""
+        try:
+            traceparent, _, frame = payload.decode().partition(" ")
+        except UnicodeDecodeError as error:
+            raise CodecError(f"not a trace: {payload[:100]!r}") from error
+        return cls(traceparent, frame)
 
 
 def close_payload(code: Close, reason: str) -> bytes:

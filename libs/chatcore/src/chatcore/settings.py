@@ -70,6 +70,19 @@ class ServiceSettings(BaseSettings):
         return self
 
 
+class TraceSettings(BaseSettings):
+    """What the services share that a message passes through. Each field is the environment variable `CHAT_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="CHAT_", env_ignore_empty=True, frozen=True)
+
+    trace_endpoint: Annotated[str, Field(pattern=r"^(|log|https?://[^/\s].*)$")] = ""
+    """Where spans go: a collector's base URL for OTLP over HTTP (`http://collector:4318`), `log` for lines of the log,
+    or empty: no tracing, which costs nothing. Needs `chatcore[tracing]`."""
+
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The share of conversations that is followed at a time; every 10 minutes others are (`chatcore.trace`)."""
+
+
 Names = Annotated[tuple[str, ...], NoDecode]
 """A list in one variable, separated by commas. Its field needs `split_names` as a validator."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from functools import partial
 
 from chatcore.delivery import Memory
 from chatcore.health import HealthServer
@@ -10,9 +11,11 @@ from chatcore.keys import Keys
 from chatcore.lifecycle import Step, Supervisor
 from chatcore.redis_client import Connect, connect_to
 from chatcore.redis_clock import RedisClock
+from chatcore.tracing import END_S, open_tracer
 from chatcore.vitals import Vitals
 from prometheus_client import CollectorRegistry
 
+from delivery_worker.batch import Batch
 from delivery_worker.committer import Committer
 from delivery_worker.inbox import RedisInbox
 from delivery_worker.loop import Limits, WorkerLoop
@@ -28,6 +31,7 @@ from delivery_worker.store.ownership import Meta, MySQLOwnerStore
 from delivery_worker.store.reads import ReadStore
 from delivery_worker.store.session import BATCH_IDLE_S, READ_IDLE_S, Session
 from delivery_worker.syncs import Syncer
+from delivery_worker.tracing import TracedCommitter, TracedRouter, Traces
 from delivery_worker.undelivered import Undelivered
 
 
@@ -41,6 +45,8 @@ class WorkerApp:
         self.registry = CollectorRegistry()
         self.metrics = WorkerMetrics(self.registry)
         self.vitals = Vitals(self.registry)
+        self.tracer = open_tracer(settings, service="delivery-worker", instance=self.worker)
+        self.traces = Traces(self.tracer, keys=self.keys, worker=self.worker) if self.tracer is not None else None
         self.connect = self.make_connect()
         self.clock = RedisClock()
         self.undelivered = Undelivered()
@@ -89,6 +95,7 @@ class WorkerApp:
             Step("finish_batch", self._finish, within_s=12.0),
             Step("stop_tasks", self._stop_tasks),
             Step("close_stores", self._close),
+            Step("end_tracing", self._end_tracing, within_s=END_S + 0.5),
             Step("stop_health", self.health.stop),
         )
 
@@ -107,7 +114,8 @@ class WorkerApp:
     def make_router(self, connections: int = 1) -> RedisRouter:
         """Make a router for `connections` tasks."""
         settings = self.settings
-        return RedisRouter(
+        kind = RedisRouter if self.traces is None else partial(TracedRouter, traces=self.traces)
+        return kind(
             self.connect,
             keys=self.keys,
             worker=self.worker,
@@ -122,7 +130,8 @@ class WorkerApp:
 
     def make_committer(self, memory: Memory) -> Committer:
         """Make what commits the loop's batches."""
-        return Committer(self.batches, memory, self.metrics, self.undelivered)
+        kind = Committer if self.traces is None else partial(TracedCommitter, traces=self.traces)
+        return kind(self.batches, memory, self.metrics, self.undelivered)
 
     def make_loop(self, meta: Meta) -> WorkerLoop:
         """Make the loop over the partitions."""
@@ -139,6 +148,7 @@ class WorkerApp:
             limits=Limits(events=self.settings.batch_events, bytes=self.settings.batch_bytes),
             undelivered=self.undelivered,
             clock=self.clock,
+            make_batch=Batch if self.traces is None else self.traces.batch,
         )
 
     def make_syncer(self, reads: ReadStore, session: Session, meta: Meta) -> Syncer:
@@ -173,6 +183,10 @@ class WorkerApp:
     async def _stop_tasks(self) -> None:
         if self._supervisor is not None:
             await self._supervisor.stop()
+
+    async def _end_tracing(self) -> None:
+        if self.tracer is not None:
+            await self.tracer.close()
 
     async def _close(self) -> None:
         for session in (self.session, *self.read_sessions):

@@ -6,6 +6,7 @@ and only while both stores answered within `ALIVE_S`. Whatever fails, the entrie
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import uniform
 from time import monotonic
@@ -68,6 +69,7 @@ class WorkerLoop:
         limits: Limits,
         undelivered: Undelivered,
         clock: RedisClock,
+        make_batch: Callable[[list[StreamEntry], int], Batch] = Batch,
     ) -> None:
         self._meta = meta
         self._inbox = inbox
@@ -78,6 +80,7 @@ class WorkerLoop:
         self._metrics = metrics
         self._limits = limits
         self._undelivered, self._clock = undelivered, clock
+        self._make_batch = make_batch
         self._claims = Claims(worker, meta.partitions)
         self._owned: frozenset[int] = frozenset()
         self._epoch = 0
@@ -243,7 +246,7 @@ class WorkerLoop:
 
     async def _handle_taken(self, taken: list[StreamEntry]) -> None:
         try:
-            batch = Batch(taken, self._meta.partitions)
+            batch = self._make_batch(taken, self._meta.partitions)
             self._time(batch)
             outcome = await self._commit(batch)
         except (StoreUnavailable, Repeat) as error:

@@ -134,7 +134,7 @@ class RedisRouter:
         """Publish and settle, in one MULTI. Raises `StoreUnavailable`: nobody knows, and the batch is repeated."""
         pushes = [push for plan in plans for push in plan.pushes]
         routes = await self.routes(users_of(pushes))
-        publications = Publications()
+        publications = self.make_publications()
         for plan in plans:
             for answer in plan.answers:
                 publications.answer(answer)
@@ -160,6 +160,10 @@ class RedisRouter:
     async def tell(self, publications: Publications) -> None:
         """Publish alone. Raises `StoreUnavailable`."""
         await answered(self._execute(publications, (), 0, ()))
+
+    def make_publications(self) -> Publications:
+        """Make what a batch's records are gathered in."""
+        return Publications()
 
     async def close(self) -> None:
         """Close the client."""

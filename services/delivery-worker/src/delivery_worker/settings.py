@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from chatcore.settings import ServiceSettings
+from chatcore.settings import ServiceSettings, TraceSettings
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -40,7 +40,7 @@ class MySQLSettings(BaseSettings):
     conversation's partition must never change while an event of it may be on its way (R1e)."""
 
 
-class WorkerSettings(ServiceSettings, MySQLSettings):
+class WorkerSettings(ServiceSettings, TraceSettings, MySQLSettings):
     """The worker's own."""
 
     batch_events: Annotated[int, Field(ge=1, le=10_000)] = 1_000

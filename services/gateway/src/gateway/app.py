@@ -2,7 +2,7 @@
 
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +14,7 @@ from chatcore.lifecycle import Step, Supervisor
 from chatcore.logs import get_logger
 from chatcore.redis_client import Connect, connect_to
 from chatcore.redis_clock import RedisClock
+from chatcore.tracing import END_S, open_tracer
 from chatcore.vitals import Vitals
 from prometheus_client import CollectorRegistry
 
@@ -35,6 +36,7 @@ from gateway.subscriptions import Subscriptions
 from gateway.sweeper import Sweeper
 from gateway.syncs import Syncs
 from gateway.tokens import Tokens
+from gateway.tracing import traced_dispatcher, traced_outbox
 from gateway.watch import Watch
 
 BACKLOG: Final = 4096
@@ -58,6 +60,7 @@ class GatewayApp:
         self.prometheus = CollectorRegistry()
         self.metrics = GatewayMetrics(self.prometheus)
         self.vitals = Vitals(self.prometheus)
+        self.tracer = open_tracer(settings, service="gateway", instance=self.gateway_id)
         self.registry = Registry()
         self.clock = RedisClock()
         self.drain = Drain(self.registry, self.metrics)
@@ -112,6 +115,7 @@ class GatewayApp:
             Step("stop_listening", self._stop_listening),
             Step("stop_tasks", self._stop_tasks),
             Step("close_redis", self._close),
+            Step("end_tracing", self._end_tracing, within_s=END_S + 0.5),
             Step("stop_health", self.health.stop),
         )
 
@@ -121,9 +125,9 @@ class GatewayApp:
 
     def make_outbox(self) -> Outbox:
         """Make what goes to Redis."""
-        return self.make_outbox_of(Outbox)
+        return self.make_outbox_of(Outbox if self.tracer is None else traced_outbox(self.tracer))
 
-    def make_outbox_of(self, kind: type[Outbox]) -> Outbox:
+    def make_outbox_of(self, kind: Callable[..., Outbox]) -> Outbox:
         """Make one of a kind."""
         return kind(
             self.connect,
@@ -141,7 +145,9 @@ class GatewayApp:
 
     def make_dispatcher(self) -> Dispatcher:
         """Make what gives publications to connections."""
-        return Dispatcher(
+        tracer = self.tracer
+        kind = Dispatcher if tracer is None else traced_dispatcher(tracer, self.keys.channel(self.gateway_id))
+        return kind(
             registry=self.registry,
             syncs=self.syncs,
             metrics=self.metrics,
@@ -307,6 +313,10 @@ class GatewayApp:
     async def _stop_tasks(self) -> None:
         if self._supervisor is not None:
             await self._supervisor.stop()
+
+    async def _end_tracing(self) -> None:
+        if self.tracer is not None:
+            await self.tracer.close()
 
     async def _close(self) -> None:
         await self.watch.close()

@@ -149,6 +149,14 @@ class Connection:
             self._marked = True
             self._outlet.mark(self)
 
+    def when_left(self, done: Callable[[], None]) -> None:
+        """Call `done` once all that is queued now was written; never, if the connection closes first."""
+        if self.close_code is None:
+            self._queue.append(done)
+            if not self._marked:
+                self._marked = True
+                self._outlet.mark(self)
+
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
         self._control(_PING, b"")
@@ -172,11 +180,8 @@ class Connection:
         """Close once what is queued has left, or after `CLOSE_S`: a reader that is slower than that loses the rest."""
         if self.close_code is not None:
             return
-        self._queue.append(lambda: self.close(code, reason))
+        self.when_left(lambda: self.close(code, reason))
         asyncio.get_running_loop().call_later(CLOSE_S, self.close, code, reason)
-        if not self._marked:
-            self._marked = True
-            self._outlet.mark(self)
 
     def abort(self) -> None:
         """End it without a word."""

@@ -3,13 +3,13 @@
 from typing import Annotated, Self
 
 from chatcore.frames import MAX_BODY_BYTES, MAX_FRAME_BYTES
-from chatcore.settings import Names, ServiceSettings, split_names
+from chatcore.settings import Names, ServiceSettings, TraceSettings, split_names
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from gateway.leaving import drain_s, shortest_shutdown_s
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(ServiceSettings, TraceSettings):
     """The gateway's own."""
 
     host: str = "127.0.0.1"

@@ -59,7 +59,7 @@ class Turn:
         old = acks.get(key)
         if old is not None:
             newest = old if late else item
-            acks[key] = (*newest[:5], max(old[5], item[5]), max(old[6], item[6]), newest[7])
+            acks[key] = (*newest[:5], max(old[5], item[5]), max(old[6], item[6]), *newest[7:])
             return True
         dropping = len(acks) >= MAX_ACKS
         if dropping:
