@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from chatcore.stream import MAX_ENTRY_BYTES, Connected, Disconnected, Unsubscribed, ack_item, send_item
+from chatcore.trace import traced_item
 from gateway.turn import Turn, place
 
 N = 4
@@ -28,6 +29,15 @@ def test_an_entry_that_grows_too_large_is_split_in_order() -> None:
         turn.send(0, send(number), MAX_ENTRY_BYTES // 2)
     entries, _ = turn.entries(N, frozenset())
     assert [[item[5] for item in items] for _, items in entries] == [["c0", "c1"], ["c2", "c3"]]
+
+
+def test_of_traced_acknowledgements_the_newest_ones_trace_is_kept() -> None:
+    turn = Turn()
+    for delivered, trace in ((5, "first"), (9, "second")):
+        turn.ack(traced_item(ack_item(1, "bob", "phone", "alice", delivered, 0, None), trace))
+    turn.ack(traced_item(ack_item(1, "bob", "phone", "alice", 7, 0, None), "older"), late=True)
+    (entry,), _ = turn.entries(N, frozenset())
+    assert [(item[5], item[8]) for item in entry[1]] == [(9, "second")]
 
 
 def test_of_many_acknowledgements_the_newest_marks_are_kept() -> None:

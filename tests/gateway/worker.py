@@ -31,7 +31,7 @@ class Worker:
     """Answers everything, unless told otherwise."""
 
     def __init__(self, redis: Any, keys: Keys) -> None:
-        self._redis, self._keys, self.prefix = redis, keys, keys.prefix
+        self._redis, self.keys, self.prefix = redis, keys, keys.prefix
         self._at: dict[str, str] = {keys.inbox(p): "0" for p in range(PARTITIONS)}
         self._at |= {keys.sync: "0", keys.presence: "0"}
         self._task: asyncio.Task[None] | None = None
@@ -53,10 +53,10 @@ class Worker:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def beat(self, *, epoch: str = "e1") -> None:
-        await self._redis.hset(self._keys.meta, mapping={"partitions": PARTITIONS, "epoch": epoch})
+        await self._redis.hset(self.keys.meta, mapping={"partitions": PARTITIONS, "epoch": epoch})
 
     async def tell(self, gateway: str, kind: Kind, connection: int, payload: bytes) -> None:
-        await self._redis.publish(self._keys.channel(gateway), record(kind, connection, payload))
+        await self._redis.publish(self.keys.channel(gateway), record(kind, connection, payload))
 
     async def until(self, condition: Callable[[], Any], *, within_s: float = 8.0) -> Any:
         """Wait for a condition with a deadline."""
@@ -79,9 +79,9 @@ class Worker:
         self._at = dict.fromkeys(self._at, "0")
 
     async def _take(self, stream: str, data: bytes) -> None:
-        if stream == self._keys.presence:
+        if stream == self.keys.presence:
             self.presence += decode_presence(data)
-        elif stream == self._keys.sync:
+        elif stream == self.keys.sync:
             for request in decode_requests(data):
                 self.requests.append(request)
                 if isinstance(request, SyncRequest) and self.admitting:
@@ -93,7 +93,7 @@ class Worker:
                     await self._sent(event)
 
     async def _sync(self, request: SyncRequest) -> None:
-        channel = self._keys.channel(request.gateway)
+        channel = self.keys.channel(request.gateway)
         parts = []
         if request.admit:
             admission = Admission(request.number, self.refusal)

@@ -95,8 +95,8 @@ class WorkerApp:
             Step("finish_batch", self._finish, within_s=12.0),
             Step("stop_tasks", self._stop_tasks),
             Step("close_stores", self._close),
-            Step("end_tracing", self._end_tracing, within_s=END_S + 0.5),
             Step("stop_health", self.health.stop),
+            Step("end_tracing", self._end_tracing, within_s=END_S + 0.5),
         )
 
     def make_connect(self) -> Connect:

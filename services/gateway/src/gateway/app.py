@@ -115,8 +115,8 @@ class GatewayApp:
             Step("stop_listening", self._stop_listening),
             Step("stop_tasks", self._stop_tasks),
             Step("close_redis", self._close),
-            Step("end_tracing", self._end_tracing, within_s=END_S + 0.5),
             Step("stop_health", self.health.stop),
+            Step("end_tracing", self._end_tracing, within_s=END_S + 0.5),
         )
 
     def make_connect(self) -> Connect:
