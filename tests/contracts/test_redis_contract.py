@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from chatcore.full_redis import execute_anyway, run_anyway
 from gateway.members import ENTER
 from presence.scripts import UNWATCH
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -322,6 +323,7 @@ async def test_a_full_server_refuses_what_grows_and_takes_what_shrinks(world: Re
         await redis.xgroup_create(S, "delivery-2", id="0", mkstream=True)
     with pytest.raises(ResponseError, match="maxmemory"):
         await redis.eval(ENTER, 1, "z", "m", 0, 1_000)
+    await redis.eval(UNWATCH, 1, "w", "g", 5)
     pipeline = redis.pipeline(transaction=False)
     pipeline.publish("c", b"1").xadd(S, {"f": "c"}).xack(S, G, entry).xdel(S, entry)
     told, refused, *settled = await pipeline.execute(raise_on_error=False)
@@ -336,6 +338,45 @@ async def test_a_full_server_refuses_every_transaction(world: RedisWorld) -> Non
     pipeline.publish("c", b"1").xdel(S, "1-1")
     with pytest.raises(OutOfMemoryError):
         await pipeline.execute()
+
+
+async def test_what_a_full_server_refuses_in_one_step_is_run_in_one_step_anyway(world: RedisWorld) -> None:
+    redis = world.client()
+    await redis.xgroup_create(S, G, id="0", mkstream=True)
+    await add(redis, "a", "b")
+    ear = redis.pubsub()
+    await ear.subscribe("c")
+    await ear.parse_response(block=True)
+    await world.fill(full=True)
+    ids = [entry for entry, _ in await read(redis)]
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.publish("c", b"1").xadd("dead", {"f": "x"}, maxlen=10, approximate=True).xack(S, G, *ids).xdel(S, *ids)
+    told, dead, *settled = await execute_anyway(redis, pipeline)
+    assert (told, settled) == (1, [2, 2])
+    assert [entry for entry, _ in await redis.xrange("dead")] == [dead]
+    assert (await ear.parse_response(block=True))[2] == b"1"
+    assert await redis.xlen(S) == 0
+    await ear.aclose()
+
+
+@pytest.mark.parametrize("full", [True, False])
+async def test_a_command_that_fails_keeps_none_of_its_step_from_running(world: RedisWorld, full: bool) -> None:
+    redis = world.client()
+    await run_anyway(redis, ("XGROUP", "CREATE", S, G, "0", "MKSTREAM"))
+    await world.fill(full=full)
+    with pytest.raises(ResponseError, match="BUSYGROUP"):
+        await run_anyway(redis, ("XGROUP", "CREATE", S, G, "0", "MKSTREAM"), ("ZADD", "z", 5, b"\0\r\n"))
+    assert await redis.zrange("z", 0, -1, withscores=True) == [(b"\0\r\n", 5.0)]
+
+
+async def test_a_pipeline_that_a_full_server_took_in_part_is_run_as_a_whole(world: RedisWorld) -> None:
+    redis = world.client()
+    await redis.zadd("z", {"a": 1})
+    await world.fill(full=True)
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.zadd("z", {"a": 7}, xx=True, gt=True).zrem("z", "b").zadd("z", {"c": 2}, nx=True)
+    assert await execute_anyway(redis, pipeline) == [0, 0, 1]
+    assert await redis.zrange("z", 0, -1, withscores=True) == [(b"c", 2.0), (b"a", 7.0)]
 
 
 async def test_a_script_must_be_loaded_before_its_sum_is_enough(world: RedisWorld) -> None:

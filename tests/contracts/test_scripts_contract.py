@@ -10,6 +10,7 @@ from chatcore.push import Kind, records
 from chatcore.stream import FIELD
 from delivery_worker.inbox import BEAT, DEAD_MS
 from gateway.members import ENTER
+from gateway.watch import KEY_TTL_MS, SIGN
 from presence.scripts import FORGET, LOOK, RETIRE, UNWATCH
 
 from tests.contracts.redis_worlds import RedisWorld
@@ -96,6 +97,24 @@ async def test_a_beat_keeps_a_worker_and_drops_the_dead(world: RedisWorld) -> No
     beat = redis.register_script(BEAT)
     assert await beat(keys=[KEYS.workers, KEYS.meta], args=["me", DEAD_MS, 4, "e1"]) == [b"me", b"live"]
     assert await redis.hmget(KEYS.meta, "partitions", "epoch") == [b"4", b"e1"]
+
+
+async def test_in_a_full_redis_a_worker_beats_a_gateway_shows_that_it_lives_and_transitions_are_told(
+    world: RedisWorld,
+) -> None:
+    redis = world.client()
+    ear = await Ear(redis, "gw-1").open()
+    await enter(redis, "phone|gw-1|7")
+    await world.fill(full=True)
+    beat = redis.register_script(BEAT)
+    assert await beat(keys=[KEYS.workers, KEYS.meta], args=["me", DEAD_MS, 4, "e1"]) == [b"me"]
+    sign = (SIGN, 1, KEYS.gateway("gw-1"), KEY_TTL_MS)
+    assert [await redis.eval(*sign), await redis.eval(*sign)] == [None, b"1"]
+    assert 0 < await redis.pttl(KEYS.gateway("gw-1")) <= KEY_TTL_MS
+    assert (await look(redis, asking="gw-1", asked_ms=await now_of(redis)))[:2] == [1, 1]
+    [(_, _, (user, frame))] = await ear.heard()
+    assert (user, frame["online"]) == (BOB, True)
+    await ear.close()
 
 
 async def test_who_comes_is_told_to_whoever_watches_and_to_who_asked(world: RedisWorld) -> None:

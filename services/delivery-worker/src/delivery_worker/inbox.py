@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+from chatcore.full_redis import ALLOW_FULL, run_anyway
 from chatcore.keys import Keys, epoch_of, group_of
 from chatcore.redis_client import Connect, answered, close_redis
 from chatcore.stream import FIELD
@@ -20,7 +21,9 @@ BLOCK_MS: Final = 250
 """How long a read waits for the first entry: a quarter of a beat, so that the loop beats in time."""
 DEAD_MS: Final = 4_000
 """A worker without a beat for so long is dead to the others (R1d)."""
-BEAT: Final = """
+BEAT: Final = (
+    ALLOW_FULL
+    + """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
@@ -28,7 +31,10 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
 redis.call('HSET', KEYS[2], 'partitions', ARGV[3], 'epoch', ARGV[4])
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 """
-"""KEYS: workers, meta (one node in a cluster only by a common hash tag). All times are Redis's own (R1d)."""
+)
+"""KEYS: workers, meta (one node in a cluster only by a common hash tag). All times are Redis's own (R1d).
+
+In a full Redis too (R5b): a worker that must not beat settles nothing, and Redis would stay full."""
 
 
 class StreamEntry(NamedTuple):
@@ -103,7 +109,7 @@ class RedisInbox:
 
     async def _open(self, stream: str, epoch: int) -> None:
         redis = self._redis.writer
-        await redis.xgroup_create(stream, group_of(epoch), id="0", mkstream=True)
+        await run_anyway(redis, ("XGROUP", "CREATE", stream, group_of(epoch), "0", "MKSTREAM"))
         for group in await redis.xinfo_groups(stream):
             # A worker that paused in here and wakes up must not destroy the group of its successor.
             if epoch_of(group["name"]) < epoch:

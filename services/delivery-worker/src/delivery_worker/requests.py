@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from chatcore.delivery.frames import RETRY_AFTER_MS, encode_error
 from chatcore.errors import Code, CodecError, StoreUnavailable
+from chatcore.full_redis import run_anyway
 from chatcore.ids import conversation_id
 from chatcore.keys import SYNC_GROUP, Keys
 from chatcore.logs import get_logger
@@ -172,7 +173,7 @@ class Requests:
 
     async def _make_group(self) -> None:
         try:
-            await answered(self._redis.xgroup_create(self._keys.sync, SYNC_GROUP, id="0", mkstream=True))
+            await answered(run_anyway(self._redis, ("XGROUP", "CREATE", self._keys.sync, SYNC_GROUP, "0", "MKSTREAM")))
         except StoreUnavailable as error:
             if "BUSYGROUP" not in str(error):  # another worker was first
                 raise

@@ -16,11 +16,12 @@ from typing import Any, Final
 
 import orjson
 from chatcore.errors import CodecError, StoreUnavailable
+from chatcore.full_redis import execute_anyway
 from chatcore.keys import Keys, Member
 from chatcore.push import Kind, record
 from chatcore.redis_client import Connect, answered, close_redis
 from chatcore.stream import Subscribed, TypingSeen, Unsubscribed
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from presence.metrics import PresenceMetrics
 from presence.scripts import FORGET, LOOK, UNWATCH
@@ -90,7 +91,7 @@ class Devices:
             # the beats of another.
             users = [part for user in {user for user, _ in beats} for part in (deadline, user)]
             pipeline.execute_command("ZADD", self._keys.deadlines, "NX", *users)
-            await answered(pipeline.execute())
+            await answered(execute_anyway(self._redis, pipeline))
         self._metrics.extended.inc(len(members))
 
     async def look(self, users: Iterable[str], cause: str) -> None:
@@ -130,6 +131,16 @@ class Devices:
         swept, due, watched = await answered(pipeline.execute())
         self._metrics.online.set(watched)
         return Tick(now, int(swept) if swept else None, [user.decode() for user in due])
+
+    async def full(self) -> bool:
+        """Say whether Redis takes nothing that grows, and so no heartbeats: asked by a write that changes nothing."""
+        try:
+            await answered(self._redis.zadd(self._keys.deadlines, {"": 0}, xx=True))
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, OutOfMemoryError):
+                raise
+            return True
+        return False
 
     async def swept(self, now: int) -> None:
         """Note that somebody sweeps."""
@@ -171,7 +182,9 @@ class Devices:
         # Who has no device keeps the deadline that stands until a sweep: another replica may have looked since, and
         # seen one come. Devices' deadlines only rise while there is any, so a late note is an early look.
         if deadlines:
-            await answered(self._redis.zadd(self._keys.deadlines, deadlines))
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.zadd(self._keys.deadlines, deadlines)
+            await answered(execute_anyway(self._redis, pipeline))
 
     def _call(self, look: Asked) -> Call:
         keys = self._keys

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Final
 
 from chatcore.errors import CodecError, StoreUnavailable
+from chatcore.full_redis import run_anyway
 from chatcore.ids import UserId
 from chatcore.keys import PRESENCE_GROUP, Keys
 from chatcore.logs import get_logger
@@ -143,7 +144,7 @@ class PresenceStream:
 
     async def _make_group(self) -> None:
         try:
-            await answered(self._redis.xgroup_create(self._key, PRESENCE_GROUP, id="0", mkstream=True))
+            await answered(run_anyway(self._redis, ("XGROUP", "CREATE", self._key, PRESENCE_GROUP, "0", "MKSTREAM")))
         except StoreUnavailable as error:
             if "BUSYGROUP" not in str(error):  # another replica was first
                 raise

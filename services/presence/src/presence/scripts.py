@@ -1,18 +1,20 @@
 """Owns presence's scripts. `LOOK` is `chatcore.presence.look` in Redis, atomically, with its telling.
 
 Each touches the keys of one user alone (one hash tag), or one key without a tag; `LOOK` publishes itself, so that
-transitions are told in their order, whichever replica finds them.
+transitions are told in their order, whichever replica finds them. It runs in a full Redis
+(R5b), as do the others, which only remove.
 """
 
 from typing import Final
 
+from chatcore.full_redis import ALLOW_FULL
 from chatcore.presence import WATCH_MS
 from chatcore.push import Kind
 
 SEEN_MS: Final = 90 * 24 * 3600 * 1000
 """How long last seen is kept; as long as a device is remembered."""
 
-LOOK: Final = f"""
+LOOK: Final = f"""{ALLOW_FULL}
 -- KEYS: devices, seen, watch
 -- ARGV: user, ttl_ms, sweep until (ms), channel prefix, subscribing gateway or '', its connection or 0, field of the
 -- ref, when it asked (ms)

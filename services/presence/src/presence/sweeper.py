@@ -1,7 +1,7 @@
 """Owns the sweep: once a second it looks at the users whose time has come.
 
-It must never take a device for gone because presence itself, or Redis, was away: after a gap nobody is swept until
-every gateway has had the time to beat again (R11).
+It must never take a device for gone because presence itself, or Redis, was away or full: after a gap nobody is swept
+until every gateway has had the time to beat again (R11).
 """
 
 import asyncio
@@ -45,7 +45,8 @@ class Sweeper:
 
     async def _sweep(self) -> bool:
         tick = await self._devices.tick(MOST)
-        self._sweeping, until = self._sweeping.tick(tick.now, tick.swept_ms, behind=self._behind())
+        behind = self._behind() or await self._devices.full()
+        self._sweeping, until = self._sweeping.tick(tick.now, tick.swept_ms, behind=behind)
         self._devices.sweep_until = until
         self._share(until)
         self._metrics.sweeping.set(int(until > 0))

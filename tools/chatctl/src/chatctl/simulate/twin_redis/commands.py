@@ -180,5 +180,5 @@ COMMANDS: Final[dict[bytes, Command]] = {
     b"ZRANGEBYSCORE": _zrangebyscore,
     b"ZREMRANGEBYSCORE": _zremrangebyscore,
 }
-GROWING: Final = frozenset({b"SET", b"HSET", b"ZADD", b"XADD", b"XGROUP", b"EVAL", b"EVALSHA"})
-"""Refused by a full Redis under `noeviction`; of the scripts, those that write what grows."""
+GROWING: Final = frozenset({b"SET", b"HSET", b"ZADD", b"XADD"})
+"""Refused by a full Redis under `noeviction`; so is the making of groups, and a script that uses these (`scripts`)."""

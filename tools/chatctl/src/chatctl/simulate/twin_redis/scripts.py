@@ -6,10 +6,12 @@ A script that is not in the table is one that a service got since: the twin then
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from chatcore.full_redis import RUN
 from chatcore.presence import WATCH_MS, Seen, look
 from chatcore.push import Kind, presence_payload, record
 from delivery_worker.inbox import BEAT
 from gateway.members import ENTER
+from gateway.watch import SIGN
 from presence.scripts import FORGET, LOOK, RETIRE, SEEN_MS, UNWATCH
 from redis.exceptions import ResponseError
 
@@ -25,6 +27,9 @@ class Host(Protocol):
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """Publish."""
+
+    def call(self, command: list[bytes]) -> Reply:
+        """Run a command, memory or not; an error is its reply."""
 
 
 Script = Callable[[Host, list[bytes], list[bytes]], Reply]
@@ -129,14 +134,33 @@ def _retire(host: Host, keys: list[bytes], args: list[bytes]) -> Reply:
     return None
 
 
+def _sign(host: Host, keys: list[bytes], args: list[bytes]) -> Reply:
+    return host.call([b"SET", keys[0], b"1", b"PX", args[0], b"GET"])
+
+
+def _run(host: Host, _: list[bytes], args: list[bytes]) -> Reply:
+    answers, at = [], 0
+    while at < len(args):
+        last = at + int(args[at])
+        answers.append(host.call(args[at + 1 : last + 1]))
+        at = last + 1
+    return answers
+
+
 SCRIPTS: Final[dict[str, Script]] = {
     ENTER: _enter,
+    SIGN: _sign,
+    RUN: _run,
     BEAT: _beat,
     LOOK: _look,
     UNWATCH: _unwatch,
     FORGET: _forget,
     RETIRE: _retire,
 }
+
+
+GROWING_SCRIPTS: Final = frozenset({ENTER})
+"""Refused by a full Redis: they write what grows, and have no flag that allows it."""
 
 
 def script_of(text: str) -> Script:

@@ -15,11 +15,13 @@ from redis.exceptions import ResponseError
 
 from chatctl.simulate.twin_redis.commands import COMMANDS, GROWING, OK, Command, Reply
 from chatctl.simulate.twin_redis.keyspace import Keyspace
-from chatctl.simulate.twin_redis.scripts import script_of
+from chatctl.simulate.twin_redis.scripts import GROWING_SCRIPTS, script_of
 from chatctl.simulate.twin_redis.stream_commands import STREAM_COMMANDS, Reading
 from chatctl.simulate.twin_redis.streams import Stream
 
 TABLE: Final[dict[bytes, Command]] = {**COMMANDS, **STREAM_COMMANDS}
+MAKING: Final = (b"CREATE", b"CREATECONSUMER")
+"""What grows, of XGROUP."""
 FULL: Final = "OOM command not allowed when used memory > 'maxmemory'."
 
 
@@ -60,6 +62,10 @@ class TwinRedis:
         for session in subscribers:
             session.tell([b"message", channel, payload])
         return len(subscribers)
+
+    def call(self, command: list[bytes]) -> Reply:
+        """Run a command of a script that a full server allows; an error is its reply."""
+        return self._caught(lambda: self._do(None, command[0].upper(), command[1:]))
 
     def stop(self, *, lose: bool) -> None:
         """End, and with it every connection; `lose` everything, or keep it for the next start."""
@@ -134,9 +140,12 @@ class TwinRedis:
             return error
 
     def _run(self, session: "RedisSession | None", command: list[bytes]) -> Reply:
-        name, args = command[0].upper(), command[1:]
-        if self.full and name in GROWING:
+        name = command[0].upper()
+        if self.full and (name in GROWING or (name == b"XGROUP" and command[1].upper() in MAKING)):
             raise ResponseError(FULL)
+        return self._do(session, name, command[1:])
+
+    def _do(self, session: "RedisSession | None", name: bytes, args: list[bytes]) -> Reply:
         plain = TABLE.get(name)
         if plain is None:
             return self._special(session, name, args)
@@ -152,8 +161,10 @@ class TwinRedis:
             return self.publish(args[0], args[1])
         if name in (b"EVAL", b"EVALSHA"):
             count = int(args[1])
-            script = script_of(self._text(args[0]) if name == b"EVALSHA" else self._load(args[0]))
-            return script(self, args[2 : 2 + count], args[2 + count :])
+            text = self._text(args[0]) if name == b"EVALSHA" else self._load(args[0])
+            if self.full and text in GROWING_SCRIPTS:
+                raise ResponseError(FULL)
+            return script_of(text)(self, args[2 : 2 + count], args[2 + count :])
         if name == b"SCRIPT":
             return self._script(args)
         if name == b"XREADGROUP":
