@@ -29,11 +29,8 @@ class Published:
     count: int = 1
 
 
-NOBODY: Final[dict[UserId, list[Published]]] = {}
-
-
 class Ack(NamedTuple):
-    """Messages acknowledged, and how long that took."""
+    """Messages of one publication that were acknowledged, and how long that took."""
 
     messages: int
     seconds: float
@@ -62,15 +59,20 @@ class Undelivered:
         return refused
 
     def acknowledged(self, states: Mapping[ConversationId, Conversation], now: float) -> list[Ack]:
-        """Take the committed states of a batch; gives what they acknowledge for the first time."""
-        acks: list[Ack] = []
+        """Take the committed states of a batch; gives what they acknowledge for the first time, by publication."""
+        counts: dict[float, int] = {}
         waiting = self._waiting
-        for conversation, state in states.items():
-            for user, batches in tuple(waiting.get(conversation, NOBODY).items()):
-                acks += _settled(batches, state.delivered[state.side_of(user)], now)
+        for conversation in [conversation for conversation in states if conversation in waiting]:
+            state = states[conversation]
+            for user, batches in tuple(waiting[conversation].items()):
+                upto = state.delivered[state.side_of(user)]
+                while batches and batches[0].last <= upto:
+                    # It counts when the last of its messages is acknowledged.
+                    done = batches.pop(0)
+                    counts[done.at] = counts.get(done.at, 0) + done.count
                 if not batches:
                     self.forget(conversation, user)
-        return acks
+        return [Ack(count, now - at) for at, count in counts.items()]
 
     def oldest_s(self, now: float) -> float:
         """Give the age of the oldest; 0 when there is none."""
@@ -88,8 +90,8 @@ class Undelivered:
 
     def forget(self, conversation: ConversationId, user: UserId) -> None:
         """Wait for a recipient no longer."""
-        recipients = self._waiting.get(conversation, {})
-        if recipients.pop(user, None) is not None:
+        recipients = self._waiting.get(conversation)
+        if recipients is not None and recipients.pop(user, None) is not None:
             self._recipients -= 1
             if not recipients:
                 del self._waiting[conversation]
@@ -116,12 +118,3 @@ class Undelivered:
             else:
                 batches.append(Published(seq, now))
         return True
-
-
-def _settled(batches: list[Published], upto: int, now: float) -> list[Ack]:
-    """Take off what is acknowledged. A publication counts when the last of its messages is."""
-    acks = []
-    while batches and batches[0].last <= upto:
-        done = batches.pop(0)
-        acks.append(Ack(done.count, now - done.at))
-    return acks
