@@ -134,3 +134,10 @@ def test_a_replica_that_is_behind_sweeps_nobody_however_lately_anybody_swept() -
     assert until == 0
     assert state.tick(101_000, None, behind=False)[1] == 0
     assert state.tick(100_000 + RESUME_MS, None, behind=False)[1] > 0
+
+
+def test_who_saw_that_heartbeats_may_be_missing_waits_for_them_though_others_sweep() -> None:
+    state, _ = Sweeping().tick(100_000, 99_999, behind=True)
+    state, until = state.tick(100_000 + RESUME_MS - 1, 100_000 + RESUME_MS - 2, behind=False)
+    assert until == 0
+    assert state.tick(100_000 + RESUME_MS, None, behind=False) == (Sweeping(), 100_000 + RESUME_MS + GAP_MS)

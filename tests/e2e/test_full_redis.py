@@ -138,5 +138,5 @@ async def test_while_something_else_fills_redis_the_system_stands_by_and_goes_on
 
 async def owners(system: System) -> dict[int, int]:
     async with system.mysql() as connection, connection.cursor() as cursor:
-        await cursor.execute("SELECT `partition`, epoch FROM partition_owner")
+        await cursor.execute("SELECT partition_id, epoch FROM partition_owner")
         return {int(partition): int(epoch) for partition, epoch in await cursor.fetchall()}

@@ -50,7 +50,7 @@ async def test_a_full_redis_is_known_by_a_write_that_changes_nothing(devices: De
 
 
 class FillingDevices:
-    """Devices over a clock that goes on by a second at each look; full between two times."""
+    """Devices over a clock that goes on by a second at each look; full at some of them."""
 
     def __init__(self, *, full_ms: range, end_ms: int) -> None:
         self.now = 0
@@ -71,11 +71,12 @@ class FillingDevices:
         self.swept_at.append(now)
 
 
+@pytest.mark.parametrize("every_ms", [1_000, 2_000, 10_000])
 async def test_nobody_is_swept_while_redis_takes_no_heartbeats_nor_before_they_could_come_again(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, every_ms: int
 ) -> None:
     monkeypatch.setattr(sweeper, "SWEEP_S", 0)
-    full = range(40_000, 80_001)
+    full = range(40_000, 80_001, every_ms)
     devices: Any = FillingDevices(full_ms=full, end_ms=120_000)
     leaves: list[int] = []
     one = Sweeper(

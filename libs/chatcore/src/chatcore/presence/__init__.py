@@ -84,16 +84,19 @@ class Sweeping:
 
     resume_ms: int | None = None
     """When it may be resumed, after a gap."""
+    doubted: bool = False
+    """This replica saw that heartbeats may be missing: that another one sweeps proves nothing to it until then."""
 
     def tick(self, now: int, swept_ms: int | None, *, behind: bool) -> "tuple[Sweeping, int]":
         """Take one tick; gives until when a look may remove what expired, 0 for not at all.
 
-        `swept_ms` is when anybody swept last; `behind`: heartbeats wait unread. The leave ends by itself: a replica
-        that was stopped right after its tick must not remove, when it wakes up, whose beats it never read.
+        `swept_ms` is when anybody swept last; `behind`: heartbeats wait unread, or Redis takes none. The leave ends by
+        itself: a replica that was stopped right after its tick must not remove, when it wakes up, whose beats it never
+        read.
         """
         if behind:
-            return Sweeping(now + RESUME_MS), 0
-        fresh = swept_ms is not None and now - swept_ms < GAP_MS
+            return Sweeping(now + RESUME_MS, doubted=True), 0
+        fresh = not self.doubted and swept_ms is not None and now - swept_ms < GAP_MS
         if fresh or (self.resume_ms is not None and now >= self.resume_ms):
             return Sweeping(), now + GAP_MS
         return (self if self.resume_ms is not None else Sweeping(now + RESUME_MS)), 0
