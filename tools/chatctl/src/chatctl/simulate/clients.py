@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, Final, Self
 
 import jwt
@@ -92,7 +93,7 @@ class Crowd:
         self.people = [
             Behaviour(
                 device,
-                TALKS[device.user],
+                partial(TALKS.__getitem__, device.user),
                 gateways=gateways,
                 seed=f"{world.seed}/{device.user}/{device.device}",
                 pace=PACE,

@@ -38,12 +38,19 @@ class Behaviour:
     """The person behind one device."""
 
     def __init__(
-        self, device: BareDevice, peers: Sequence[str], *, gateways: Sequence[str], seed: str, pace: Pace
+        self,
+        device: BareDevice,
+        talking: Callable[[], Sequence[str]],
+        *,
+        gateways: Sequence[str],
+        seed: str,
+        pace: Pace,
+        calm: bool = False,
     ) -> None:
         self.device = device
-        self.calm = False
+        self.calm = calm
         """Only sends, reads and asks: nothing that breaks a connection."""
-        self._peers = list(peers)
+        self._talking = talking
         self._gateways = list(gateways)
         self._pace = pace
         self._random = random.Random(seed)  # noqa: S311 - a seed is to give the same again
@@ -51,7 +58,7 @@ class Behaviour:
         self._mine: list[tuple[str, str, str]] = []
         self._forged: set[str] = set()
         self._stalls: list[asyncio.TimerHandle] = []
-        calm: list[tuple[Callable[[], None], int]] = [
+        gentle: list[tuple[Callable[[], None], int]] = [
             (self._send, 60),
             (self._burst, 3),
             (self._read, 25),
@@ -65,15 +72,15 @@ class Behaviour:
             (self._nonsense, 1),
         ]
         rough = [(self._leave, 2), (self._vanish, 2), (self._hand_over, 1), (self._stall, 1)]
-        self._calm = calm
-        self._rough = calm + rough
+        self._gentle = gentle
+        self._rough = gentle + rough
 
     async def run(self) -> None:
         """Act until cancelled."""
         try:
             while True:
                 await asyncio.sleep(self._random.expovariate(1 / self._pace.every_s))
-                chances = self._calm if self.calm else self._rough
+                chances = self._gentle if self.calm else self._rough
                 [(action, _)] = self._random.choices(chances, weights=[weight for _, weight in chances])
                 action()
         finally:
@@ -86,7 +93,8 @@ class Behaviour:
         self.device.stall(begins=False)
 
     def _peer(self) -> str | None:
-        return self._random.choice(self._peers) if self._peers else None
+        peers = self._talking()
+        return self._random.choice(peers) if peers else None
 
     def _body(self) -> str:
         length = self._random.choice((3, 20, 20, 80, 80, 300)) if self._random.random() < 0.97 else 4_000

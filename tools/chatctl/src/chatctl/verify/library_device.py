@@ -7,7 +7,7 @@ is recorded when it is submitted, an acknowledgement when the library has record
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -58,6 +58,7 @@ class LibraryDevice:
         user: str,
         device: str,
         peers: Sequence[str],
+        talking: Callable[[], Sequence[str]],
         system: System,
         history: History,
         seed: str,
@@ -70,6 +71,7 @@ class LibraryDevice:
         self.quiet = False
         """It stays open and begins nothing."""
         self._peers = list(peers)
+        self._talking = talking
         self._system = system
         self._witness = Witness(history, user, device)
         self._random = random.Random(seed)  # noqa: S311 - a seed is to give the same again
@@ -114,8 +116,8 @@ class LibraryDevice:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(listening), self._random.expovariate(1 / self._every_s))
                 return
-            if not self.quiet and self._peers:
-                self._act(chat, self._random.choice(self._peers))
+            if not self.quiet and (peers := self._talking()):
+                self._act(chat, self._random.choice(peers))
 
     def _act(self, chat: Chat, peer: str) -> None:
         if self._random.random() < 0.3:

@@ -5,12 +5,13 @@ It starts and stops them; what they do is `behaviour`'s part.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 from chatctl.verify.behaviour import Behaviour, Pace
+from chatctl.verify.case import FOR_EVER
 from chatctl.verify.device import BareDevice
 from chatctl.verify.final_state import DeviceEnd
 from chatctl.verify.history import History, Pair, pair_of
@@ -21,6 +22,14 @@ LIBRARY_SHARE: Final = 6
 """One of so many devices is on chatclient."""
 SLEEPER_SHARE: Final = 5
 """One of so many devices goes away for good in mid-run, and comes back once, in the end."""
+STAYING_SHARE: Final = 0.4
+"""Of the devices on the bare protocol, those that break no connection themselves: each new one gets a sync, which would
+heal what was lost on the way to the one before."""
+SILENT_SHARE: Final = 0.7
+"""Of the conversations, those in which nobody says anything from some moment on: a next message, or mark, would heal
+what was lost of the last ones."""
+SILENT_FROM: Final = 0.1
+"""Part of a run before which nobody falls silent."""
 WINDOW: Final = 20
 """Sends in flight of one device."""
 LAST_BACKOFF_S: Final = 3.0
@@ -71,6 +80,7 @@ class Population:
         maker = _Maker(made, system, history, seed=seed, duration_s=duration_s, mark=mark)
         users = [f"u{number}-{mark}" for number in range(max(4, clients * 2 // 3))]
         peers = _ring(users)
+        maker.fall_silent(peers)
         for number in range(clients):
             user = users[number % len(users)]
             maker.add(number, user, "phone" if number < len(users) else "laptop", peers[user])
@@ -150,6 +160,13 @@ class _Maker:
         self._made, self._system, self._history = made, system, history
         self._seed, self._duration_s, self._mark = seed, duration_s, mark
         self._random = random.Random(f"population {seed}")  # noqa: S311 - a seed is to give the same again
+        self._silent_s: dict[Pair, float] = {}
+
+    def fall_silent(self, peers: dict[str, list[str]]) -> None:
+        """Draw when, in seconds from the run's begin, both sides of which conversations say their last."""
+        for pair in sorted({pair_of(user, peer) for user, named in peers.items() for peer in named}):
+            if self._random.random() < SILENT_SHARE:
+                self._silent_s[pair] = self._duration_s * self._random.uniform(SILENT_FROM, 1.0)
 
     def add(self, number: int, user: str, device: str, peers: Sequence[str]) -> None:
         """Add one client, on chatclient or on the bare protocol."""
@@ -159,6 +176,7 @@ class _Maker:
                 user=user,
                 device=device,
                 peers=peers,
+                talking=self._talking(user, peers),
                 system=self._system,
                 history=self._history,
                 seed=seed,
@@ -168,7 +186,14 @@ class _Maker:
             return
         made = self._device(user, device)
         made.watch([peer for peer in peers if self._random.random() < 0.5])
-        behaviour = Behaviour(made, peers, gateways=self._system.gateways, seed=seed, pace=Pace())
+        behaviour = Behaviour(
+            made,
+            self._talking(user, peers),
+            gateways=self._system.gateways,
+            seed=seed,
+            pace=Pace(),
+            calm=self._random.random() < STAYING_SHARE,
+        )
         draw = self._random.random()
         player = Player(made, behaviour)
         if number % SLEEPER_SHARE == SLEEPER_SHARE - 1:
@@ -182,6 +207,11 @@ class _Maker:
         watcher = self._device(f"watcher-{self._mark}", "phone")
         watcher.watch(users)
         self._made.watchers = [watcher, self._device(f"stranger-{self._mark}", "phone")]
+
+    def _talking(self, user: str, peers: Sequence[str]) -> Callable[[], list[str]]:
+        """Give what names the peers with whom a user still talks."""
+        history, ends = self._history, {peer: self._silent_s.get(pair_of(user, peer), FOR_EVER) for peer in peers}
+        return lambda: [peer for peer, end_s in ends.items() if history.clock() - history.begun_s < end_s]
 
     def _device(self, user: str, device: str) -> BareDevice:
         return bare_device(self._system, self._history, user, device)

@@ -92,7 +92,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "routes_before_commit": Bug(
         app=batches.RoutesBeforeCommit,
         says="looks routes up before the COMMIT",
-        faults=("slow_line:worker", "cut_clients", "mysql_lock_wait"),
+        faults=("mysql_lock_wait", "cut_clients"),
     ),
     "second_confirmation_ignored": Bug(
         app=gateways.SecondConfirmationIgnored,
@@ -102,11 +102,11 @@ BUGS: Final[Mapping[str, Bug]] = {
     "token_after_read": Bug(
         app=syncs.TokenAfterRead,
         says="takes a sync's token after its read",
-        faults=("cut_clients", "redis_kill_pubsub", "redis_flush"),
+        faults=("cut_clients", "redis_kill_pubsub"),
     ),
     "acks_dropped": Bug(
         app=gateways.AcksDropped,
         says="drops acknowledgements whose XADD failed",
-        faults=("redis_kill_normal", "redis_full", "partition_gateway_redis"),
+        faults=("redis_full", "redis_kill_normal"),
     ),
 }

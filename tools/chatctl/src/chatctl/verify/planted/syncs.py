@@ -14,7 +14,7 @@ from delivery_worker.store.reads import Opening, ReadStore
 from delivery_worker.store.session import Session
 from delivery_worker.syncs import Ahead, Syncer
 
-SLOW_S: Final = 0.5
+SLOW_S: Final = 2.0
 """Seconds from the read to the token: a busy database's."""
 
 
