@@ -125,12 +125,17 @@ class Connection:
         """Take the socket over after its upgrade. `welcome` goes first, whatever was queued meanwhile."""
         self._transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        transport.write(ws_frame(_TEXT, welcome))
+        framed = ws_frame(_TEXT, welcome)
         if self.close_code is not None:
+            transport.write(framed)
             code, self.close_code = self.close_code, None
             self.close(code, "")
-        else:
-            self.flush()
+            return
+        # In one write with what is queued already, as a rule the first page.
+        self._queue.appendleft(framed)
+        self._bytes += len(framed)
+        self._frames += 1
+        self.flush()
 
     def push(self, frame: bytes, left: Callable[[], None] | None = None) -> None:
         """Queue a text frame. Past the bound the queue is dropped and the connection closes with 4408 (R5)."""

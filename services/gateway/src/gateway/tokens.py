@@ -3,11 +3,13 @@
 It must never let a token choose how it is verified: each key has its algorithms, and no other passes with it.
 """
 
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import jwt
+import orjson
 from chatcore.errors import ConfigurationError, HandshakeRefused, Refusal
 from chatcore.ids import is_device_id, is_user_id
 
@@ -62,7 +64,7 @@ class Tokens:
     async def verify(self, token: str) -> Identity:
         """Give the identity. Raises `HandshakeRefused` (`bad_token`, `expired_token`)."""
         try:
-            key = await self._key_for(jwt.get_unverified_header(token))
+            key = await self._key_for(_header_of(token))
             claims = jwt.decode(
                 token,
                 key.key,
@@ -87,6 +89,18 @@ class Tokens:
         if key is None or algorithm not in key.algorithms:
             raise ValueError("no such key")
         return key
+
+
+def _header_of(token: str) -> dict[str, Any]:
+    """Read which key a token names; `jwt.decode` judges the header with the rest. Raises `ValueError`.
+
+    The library's own reader decodes the whole token for it: a fifth of what a verification costs.
+    """
+    segment = token.partition(".")[0]
+    header = orjson.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    if not isinstance(header, dict):
+        raise ValueError("a header that is no object")  # noqa: TRY004 - what a token says is a value
+    return header
 
 
 def read_jwks(document: Any) -> dict[str, VerifyingKey]:
