@@ -46,6 +46,25 @@ def test_a_replaced_device_comes_back_once() -> None:
     assert ends(play.lose(4409))
 
 
+def test_a_replaced_device_comes_back_once_from_every_connection_that_ended_otherwise() -> None:
+    play = online(item())
+    for code in (4409, None, 4409, 1012, 4409):
+        assert not ends(play.lose(code))
+        play.wait(1)
+        play.arrive(welcome(), sync())
+    assert ends(play.lose(4409))
+
+
+def test_a_refused_handshake_does_not_let_a_replaced_device_come_back_again() -> None:
+    play = online(item())
+    play.lose(4409)
+    play.wait(1)
+    play.do(i.Refusal(503, "draining", 0.5))
+    play.wait(5)
+    play.arrive(welcome(), sync())
+    assert ends(play.lose(4409))
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 426])
 def test_a_handshake_refused_for_a_fault_of_ours_ends_the_session(status: int) -> None:
     play = Play()

@@ -143,3 +143,25 @@ def test_a_request_that_nobody_waits_for_is_not_made_again() -> None:
     play.do(i.Asked("q-1", {"type": "conversations", "limit": 5}))
     play.do(i.Dropped("q-1"))
     assert frames(play.wait(30)) == []
+
+
+def test_one_id_is_never_on_its_way_to_two_peers_for_an_error_could_mean_either() -> None:
+    play = online(item())
+    assert ids(play.send("c1", "bob")) == ["c1"]
+    assert ids(play.send("c1", "carol") + play.send("c2", "carol") + play.send("c2", "dave")) == ["c2"]
+    after = play.arrive(refusal("c1", "id_conflict"))
+    assert [(effect.ref, effect.peer) for effect in after if isinstance(effect, e.Reject)] == [("c1", "bob")]
+    assert [(frame["id"], frame["to"]) for frame in frames(after)] == [("c1", "carol")]
+    assert [(frame["id"], frame["to"]) for frame in frames(play.arrive(sent("c2", 1, "dave")))] == [("c2", "carol")]
+    after = play.arrive(refusal("c1", "too_large"))
+    assert [(effect.ref, effect.peer) for effect in after if isinstance(effect, e.Reject)] == [("c1", "carol")]
+
+
+def test_one_id_to_two_peers_is_kept_apart_over_a_reconnection_too() -> None:
+    play = online(item())
+    play.send("c1", "bob")
+    play.send("c1", "carol")
+    play.lose()
+    play.wait(1)
+    assert [frame["to"] for frame in frames(play.arrive(welcome()))] == ["bob"]
+    assert [frame["to"] for frame in frames(play.arrive(sent("c1", 1)))] == ["carol"]

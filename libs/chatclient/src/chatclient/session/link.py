@@ -85,10 +85,10 @@ class Link:
             return self._over(FINAL_CLOSES[close_code])
         if close_code == TOKEN_EXPIRED and not self._renewable:
             return self._over("token expired")
-        if close_code == REPLACED:
-            if self._replaced:
-                return self._over("replaced by another connection of this device")
-            self._replaced = True
+        if close_code == REPLACED and self._replaced:
+            return self._over("replaced by another connection of this device")
+        # Once for each connection that was not itself such a return: two programs must not oust each other for ever.
+        self._replaced = close_code == REPLACED
         if self._leave_at is not None and close_code in (None, 1000, 1001, 1006, 1012):
             self._wait_until(max(now, self._leave_at))
         else:

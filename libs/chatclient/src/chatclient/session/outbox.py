@@ -37,6 +37,7 @@ class Outbox:
         self._entries: dict[Key, Entry] = {(m.to, m.id): Entry(m) for m in messages}
         self._waiting: OrderedDict[Key, Entry] = OrderedDict(self._entries)
         self._flight: dict[Key, Entry] = {}
+        self._peers: dict[str, str] = {}
         self._refused: set[Key] = set()
         self._limits = ServerLimits()
         self._open = False
@@ -75,6 +76,7 @@ class Outbox:
         # A refusal's own time was meant for the connection that is gone; its order holds on.
         self._waiting = OrderedDict(self._entries)
         self._flight.clear()
+        self._peers.clear()
 
     def close(self) -> None:
         """The connection is gone."""
@@ -87,7 +89,8 @@ class Outbox:
         if entry is None:
             return None
         self._waiting.pop(key, None)
-        self._flight.pop(key, None)
+        if self._flight.pop(key, None) is not None:
+            del self._peers[ref]
         if key in self._refused:
             self._refused.remove(key)
             self._retry_at = now  # what it held back may be overdue
@@ -95,8 +98,8 @@ class Outbox:
         return entry.message
 
     def owner(self, ref: str) -> str | None:
-        """The peer of the message `ref`, which an error names by nothing else."""
-        return next((to for to, key in self._entries if key == ref), None)
+        """The peer of the message `ref` in flight, which an error names by nothing else."""
+        return self._peers.get(ref)
 
     def postpone(self, to: str, ref: str, again_at: float) -> None:
         """A refusal that is not final: later sends to that peer wait until it is answered."""
@@ -136,7 +139,10 @@ class Outbox:
         return out
 
     def _first(self, now: float) -> list[dict[str, Any]]:
-        """Send what was not sent on this connection yet, in order, as far as the window goes."""
+        """Send what was not sent on this connection yet, in order, as far as the window goes.
+
+        Never one id to two peers at once: an error could mean either.
+        """
         out: list[dict[str, Any]] = []
         went: list[Key] = []
         room = self._limits.max_in_flight - len(self._flight)  # an answer wakes the rest
@@ -146,8 +152,12 @@ class Outbox:
                 break
             if key[0] in held:
                 continue
+            if key[1] in self._peers:
+                held.add(key[0])
+                continue
             out.append(self._send(entry, now))
             went.append(key)
+            self._peers[key[1]] = key[0]
             if key in self._refused:
                 held.add(key[0])
         for key in went:
