@@ -61,6 +61,9 @@ TYPES: Final = (
     Bad("another server's type", '{"type":"welcome","ref":"r1"}', "unknown_type", "r1"),
     Bad("type twice", '{"type":"ping","type":"ping"}', "invalid_frame"),
     Bad("ping with an unknown field", '{"type":"ping","ref":"r1","x":1}', "invalid_frame", "r1"),
+    Bad("a field twice, once null", '{"type":"ping","ref":null,"ref":"r1"}', "invalid_frame", "r1"),
+    Bad("an unknown field with a lone surrogate in its name", '{"type":"ping","\\ud800":null}', "invalid_frame"),
+    Bad("an empty ref", '{"type":"ping","ref":""}', "invalid_frame"),
     Bad("a ref with a space", '{"type":"ping","ref":"r 1"}', "invalid_frame"),
     Bad("a ref of 65 characters", '{"type":"ping","ref":"' + "r" * 65 + '"}', "invalid_frame"),
     Bad("a ref that is a number", '{"type":"ping","ref":5}', "invalid_frame"),
@@ -121,6 +124,10 @@ ACKS: Final = (
     _ask("delivery_ack beyond the last seq", "delivery_ack", '"peer":"@PEER@","seq":2', "ack_ahead"),
     _ask("read_ack beyond the last seq", "read_ack", '"peer":"@PEER@","seq":2', "ack_ahead"),
     _ask("ack far beyond", "read_ack", '"peer":"@PEER@","seq":9007199254740993', "ack_ahead"),
+    _ask(
+        "ack beyond what the database's numbers hold", "delivery_ack", f'"peer":"@PEER@","seq":1{"0" * 30}', "ack_ahead"
+    ),
+    _ask("ack with seq -0.0", "delivery_ack", '"peer":"@PEER@","seq":-0.0', "invalid_frame"),
     _ask("ack where nothing was ever said", "delivery_ack", '"peer":"@STRANGER@","seq":1', "ack_ahead"),
 )
 
@@ -147,6 +154,7 @@ REQUESTS: Final = (
     _ask("unsubscribe from a bad id", "presence_unsubscribe", '"users":[""]', "invalid_recipient"),
     _ask("auth without token", "auth", '"x":1', "invalid_frame"),
     _ask("auth with a number", "auth", '"token":5', "invalid_frame"),
+    _ask("auth with an empty token", "auth", '"token":""', "forbidden"),
     _ask("auth with garbage", "auth", '"token":"garbage"', "forbidden"),
     _ask("auth with three parts of garbage", "auth", '"token":"a.b.c"', "forbidden"),
 )

@@ -1,8 +1,10 @@
 """Every malformed, oversized, unknown, unauthorised or early frame gets exactly its answer, and harms nobody else."""
 
+from contextlib import suppress
+
 import aiohttp
 import pytest
-from chatctl.verify.connection import RawConnection
+from chatctl.verify.connection import ConnectionClosed, RawConnection
 
 from tests.e2e.bad_frames import MAX_FRAME_BYTES, TABLE, Bad
 from tests.harness.cast import Cast
@@ -110,3 +112,22 @@ async def test_a_user_sees_only_conversations_that_the_user_is_part_of(cast: Cas
     await spy.send({"type": "conversations", "ref": "c"})
     assert (await spy.expect("conversations", ref="c"))["items"] == []
     assert await spy.settled() == []
+
+
+async def test_the_twentieth_frame_at_fault_is_the_last_that_is_answered(cast: Cast) -> None:
+    alice, bob = cast.user("alice"), cast.user("bob")
+    connection = await cast.online(alice)
+    with suppress(ConnectionClosed):
+        for number in range(60):
+            await connection.send_text('{"type":"frobnicate"}')
+            await connection.send({"type": "send", "id": f"m{number}", "to": bob, "body": "x"})
+    assert await connection.expect_closed() == 1008
+    assert sum(frame["type"] == "error" for frame in connection.frames) == 20
+    assert len(await cast.log(alice, bob)) < 20
+
+
+async def test_a_token_that_expires_beyond_all_calendars_is_forbidden(cast: Cast) -> None:
+    connection = await cast.online(cast.user("alice"))
+    token = cast.sign(cast.claims(cast.user("alice"), exp=10**30))
+    await connection.send({"type": "auth", "ref": "a1", "token": token})
+    await connection.expect("error", code="forbidden", ref="a1")

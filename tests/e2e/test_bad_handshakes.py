@@ -30,6 +30,7 @@ class Wrong:
     target: str = TARGET
     headers: dict[str, str | None] = field(default_factory=dict)
     signed: bool = True
+    method: str = "GET"
 
 
 HANDSHAKES = [
@@ -37,12 +38,17 @@ HANDSHAKES = [
     Wrong(
         "no upgrade and nothing else right", 426, "", "/v1/ws", {"Upgrade": None, "Connection": "close"}, signed=False
     ),
+    Wrong("a POST", 426, "not_websocket", method="POST"),
+    Wrong("an older version of WebSocket", 426, "not_websocket", headers={"Sec-WebSocket-Version": "8"}),
+    Wrong("no key", 426, "not_websocket", headers={"Sec-WebSocket-Key": None}),
     Wrong("no device", 400, "bad_device", "/v1/ws"),
     Wrong("an empty device", 400, "bad_device", "/v1/ws?device="),
     Wrong("two devices", 400, "bad_device", "/v1/ws?device=a&device=b"),
     Wrong("the same device twice", 400, "bad_device", "/v1/ws?device=a&device=a"),
     Wrong("a device with a space", 400, "bad_device", "/v1/ws?device=a%20b"),
     Wrong("a device with a newline at its end", 400, "bad_device", "/v1/ws?device=a%0A"),
+    Wrong("a device with a NUL", 400, "bad_device", "/v1/ws?device=a%00"),
+    Wrong("a device that is not UTF-8", 400, "bad_device", "/v1/ws?device=a%ff"),
     Wrong("a device with an at sign", 400, "bad_device", "/v1/ws?device=a@b"),
     Wrong("a device of 65", 400, "bad_device", "/v1/ws?device=" + "a" * 65),
     Wrong("a device with an accent", 400, "bad_device", "/v1/ws?device=%C3%A9"),
@@ -58,6 +64,17 @@ HANDSHAKES = [
     Wrong("a foreign origin", 403, "bad_origin", headers={"Origin": "https://evil.example"}),
     Wrong("the null origin", 403, "bad_origin", headers={"Origin": "null"}),
     Wrong("an origin that only begins like it", 403, "bad_origin", headers={"Origin": "http://127.0.0.1.evil.example"}),
+    Wrong("an empty origin", 403, "bad_origin", headers={"Origin": ""}),
+    Wrong(
+        "the own host with another scheme",
+        403,
+        "bad_origin",
+        headers={"Host": "a.example", "Origin": "file://a.example"},
+    ),
+    Wrong(
+        "the own host at another port", 403, "bad_origin", headers={"Host": "a.example", "Origin": "http://a.example:8"}
+    ),
+    Wrong("no version but a bearer", 400, "bad_version", headers={"Sec-WebSocket-Protocol": "bearer.x"}, signed=False),
     Wrong("a device before a token", 400, "bad_device", "/v1/ws", signed=False),
     Wrong("a version before a token", 400, "bad_version", TARGET, {"Sec-WebSocket-Protocol": "x"}, signed=False),
     Wrong("a token before an origin", 401, "no_token", headers={"Origin": "https://evil.example"}, signed=False),
@@ -69,7 +86,7 @@ async def test_a_bad_handshake_gets_its_status_and_code(cast: Cast, wrong: Wrong
     headers = dict(wrong.headers)
     if wrong.signed:
         headers["Authorization"] = f"Bearer {cast.system.token(cast.user('alice'))}"
-    answer = await handshake(cast.gateway(0), wrong.target, headers)
+    answer = await handshake(cast.gateway(0), wrong.target, headers, method=wrong.method)
     assert answer.status == wrong.status, answer
     if wrong.code:
         assert answer.code == wrong.code
@@ -86,6 +103,9 @@ TOKENS: dict[str, tuple[dict[str, Any], int, str]] = {
     "expired": ({"exp": int(time.time()) - 60}, 401, "expired_token"),
     "without exp": ({"exp": None}, 401, "bad_token"),
     "with exp as text": ({"exp": "soon"}, 401, "bad_token"),
+    "with exp as digits in a text": ({"exp": "4102444800"}, 401, "bad_token"),
+    "with exp true": ({"exp": True}, 401, "expired_token"),
+    "expiring beyond all calendars": ({"exp": 10**30}, 401, "bad_token"),
     "not yet valid": ({"nbf": 4_102_444_800}, 401, "bad_token"),  # the year 2100: the table is older than its test
     "for another audience": ({"aud": "mail"}, 401, "bad_token"),
     "for no audience": ({"aud": None}, 401, "bad_token"),

@@ -46,7 +46,6 @@ FAULTS: dict[str, tuple[str, str, str | None]] = {
     "a float": ('{"type":"delivery_ack","peer":"bob","seq":1.0,"ref":"r"}', "invalid_frame", "r"),
     "a bool": ('{"type":"delivery_ack","peer":"bob","seq":true,"ref":"r"}', "invalid_frame", "r"),
     "a negative number": ('{"type":"read_ack","peer":"bob","seq":-1,"ref":"r"}', "invalid_frame", "r"),
-    "a number past 63 bits": ('{"type":"read_ack","peer":"bob","seq":9223372036854775808}', "invalid_frame", None),
     "NaN": ('{"type":"read_ack","peer":"bob","seq":NaN,"ref":"r"}', "invalid_frame", "r"),
     "a bad ref": ('{"type":"ping","ref":"a b"}', "invalid_frame", None),
     "no id": (json.dumps({**SEND, "id": None}), "invalid_frame", None),
@@ -70,7 +69,6 @@ FAULTS: dict[str, tuple[str, str, str | None]] = {
     "a limit of 201": ('{"type":"conversations","limit":201,"ref":"r"}', "invalid_frame", "r"),
     "no users": ('{"type":"presence_subscribe","users":[],"ref":"r"}', "invalid_frame", "r"),
     "a bad user": ('{"type":"presence_subscribe","users":["a b"],"ref":"r"}', "invalid_recipient", "r"),
-    "an empty token": ('{"type":"auth","token":"","ref":"r"}', "invalid_frame", "r"),
     "a bad token": ('{"type":"auth","token":"x","ref":"r"}', "forbidden", "r"),
     "another's token": (json.dumps({"type": "auth", "token": token("bob"), "ref": "r"}), "forbidden", "r"),
     "a token of another device": (

@@ -7,7 +7,7 @@ import json
 from typing import Annotated, Any, Final, Literal
 
 import jiter
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from chatcore.errors import Close, Code, FatalFrame, ProtocolError
 from chatcore.ids import CLIENT_ID_PATTERN, USER_ID_PATTERN, is_client_id
@@ -22,12 +22,12 @@ MAX_PAGE: Final = 200
 """Messages or conversations in one page of `history` or `conversations`."""
 DEFAULT_PAGE: Final = 50
 MAX_SEQ: Final = 2**63 - 1
-"""What MySQL's signed BIGINT holds."""
+"""What MySQL's signed BIGINT holds. A larger number is as good as this one: no log is ever that long."""
 MAX_CURSOR_CHARS: Final = 256
 
 Reference = Annotated[str, StringConstraints(pattern=f"^{CLIENT_ID_PATTERN}$")]
 PeerId = Annotated[str, StringConstraints(pattern=f"^{USER_ID_PATTERN}$")]
-Number = Annotated[int, Field(ge=0, le=MAX_SEQ)]
+Number = Annotated[int, Field(ge=0), AfterValidator(lambda seq: min(seq, MAX_SEQ))]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 
 
@@ -104,7 +104,7 @@ class Auth(_Frame):
     """A newer token for the same user and device."""
 
     type: Literal["auth"]
-    token: Annotated[str, StringConstraints(min_length=1, max_length=16_384)]
+    token: Annotated[str, StringConstraints(max_length=16_384)]
 
 
 class Ping(_Frame):

@@ -66,6 +66,8 @@ class Forwarder:
 
     def text(self, connection: Connection, raw: bytes) -> Auth | None:
         """Take a text frame. An `auth` is given back: to verify a token may take a while."""
+        if connection.session.condemned:
+            return None
         try:
             frame = parse(raw)
             kind = type(frame)
@@ -85,6 +87,8 @@ class Forwarder:
 
     def err(self, connection: Connection, error: ProtocolError) -> None:
         """Answer a frame at fault, and count it against its connection."""
+        if connection.session.condemned:
+            return
         self._refuse(connection, error.code, error.message, ref=error.ref, peer=error.peer)
         if error.code in STRIKES and connection.session.strike(monotonic()):
             connection.close_soon(Close.POLICY, "too many frames at fault")

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from chatcore.errors import HandshakeRefused, Refusal
@@ -102,14 +101,14 @@ class Handshake:
         return self._users.setdefault(user, Bucket(rate=rate, burst=max(1.0, rate), now=now))
 
     def _check_origin(self, request: web.Request) -> None:
-        origin = request.headers.get("Origin")
-        if origin is None or origin in self._settings.origins:
-            return
-        try:
-            own = urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
-        except ValueError:
-            own = False
-        if not own:
+        host = request.headers.get("Host", "").lower()
+        own = (f"http://{host}", f"https://{host}")  # a proxy may have ended TLS
+        foreign = [
+            origin
+            for origin in request.headers.getall("Origin", [])
+            if origin not in self._settings.origins and origin.lower() not in own
+        ]
+        if foreign:
             raise HandshakeRefused(Refusal.BAD_ORIGIN, "this origin is not allowed")
 
 

@@ -17,7 +17,16 @@ LEEWAY_S: Final = 10.0
 class Session:
     """What one connection may still do. Times are monotonic seconds; `expires_at_s` is a wall time."""
 
-    __slots__ = ("_bucket", "_max_in_flight", "_sent", "_strikes", "expires_at_s", "in_flight", "subscriptions")
+    __slots__ = (
+        "_bucket",
+        "_max_in_flight",
+        "_sent",
+        "_strikes",
+        "condemned",
+        "expires_at_s",
+        "in_flight",
+        "subscriptions",
+    )
 
     def __init__(self, *, rate: float, burst: float, max_in_flight: int, now: float, expires_at_s: float) -> None:
         self._bucket = Bucket(rate=rate, burst=burst, now=now)
@@ -26,6 +35,8 @@ class Session:
         self._sent: deque[list[int]] = deque()
         self._strikes: deque[float] = deque(maxlen=MAX_STRIKES)
         self.in_flight = 0
+        self.condemned = False
+        """It has to end: what still comes on it is not looked at."""
         self.expires_at_s = expires_at_s
         self.subscriptions: dict[str, bytes] = {}
         """By watched user, the presence frame that was told last; empty: none yet."""
@@ -60,7 +71,8 @@ class Session:
     def strike(self, now: float) -> bool:
         """Count a frame at fault; True when the connection has to end."""
         self._strikes.append(now)
-        return len(self._strikes) == MAX_STRIKES and now - self._strikes[0] <= STRIKE_WINDOW_S
+        self.condemned = len(self._strikes) == MAX_STRIKES and now - self._strikes[0] <= STRIKE_WINDOW_S
+        return self.condemned
 
     def is_news(self, user: str, frame: bytes) -> bool:
         """Whether a presence frame is not what was told last of a watched user. It counts as told from now on."""

@@ -24,6 +24,8 @@ ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
 """By key type. An EC key takes the one algorithm of its curve."""
 CURVES: Final[Mapping[str, str]] = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 REQUIRED: Final = ["exp", "aud", "iss", "sub"]
+MAX_EXPIRY_S: Final = 253_402_300_799
+"""The end of the year 9999: `auth_ok` tells it in milliseconds, which every client's numbers must hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +130,7 @@ def _identity(claims: dict[str, Any]) -> Identity:
         raise ValueError("no user id")
     if device is not None and (not isinstance(device, str) or not is_device_id(device)):
         raise ValueError("no device id")
-    return Identity(user, device, float(claims["exp"]))
+    expires_at_s = claims["exp"]
+    if isinstance(expires_at_s, bool) or not isinstance(expires_at_s, int | float) or expires_at_s > MAX_EXPIRY_S:
+        raise ValueError("no time of expiry")
+    return Identity(user, device, float(expires_at_s))
