@@ -65,6 +65,18 @@ class ModelServer:
             self.lines.remove(line)
         self.watchers = [(who, user) for who, user in self.watchers if who is not line]
 
+    def restore(self, one: str, other: str, length: int) -> None:
+        """Come back from a backup that has only the first messages of a conversation; marks are cut with it."""
+        pair = _pair(one, other)
+        self.epoch = f"e{int(self.epoch[1:]) + 1}"
+        del self.logs[pair][length:]
+        for user, device, peer in self.cursors:
+            if _pair(user, peer) == pair:
+                self.cursors[user, device, peer] = min(self.cursors[user, device, peer], length)
+        self.start = dict(self.cursors)  # a device that dropped its messages is owed nothing below its cursor
+        for user, peer in (pair, pair[::-1]):
+            self.reads[user, peer] = min(self.reads[user, peer], length)
+
     def sync(self, line: Line) -> None:
         conversations, messages = [], []
         for peer in self._peers(line.user):

@@ -30,6 +30,7 @@ class Device(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.server = ModelServer()
+        self.epoch = self.server.epoch
         self.state = MemoryState()
         self.now = 0.0
         self.line: Line | None = None
@@ -39,10 +40,12 @@ class Device(RuleBasedStateMachine):
         self.own: dict[str, set[int]] = defaultdict(set)
         self.seen: dict[str, int] = defaultdict(int)
         self.sends = 0
+        self.undone: set[str] = set()
         self.dialing = False
         self.begin()
 
     def begin(self) -> None:
+        self.to_server.clear()
         self.session = Session(self.state.load(), untaken_max=self.untaken_max)
         self.seen.clear()
         self.queue.clear()
@@ -119,6 +122,70 @@ class Device(RuleBasedStateMachine):
             self.feed(i.Ticked())
         self.now = end
 
+    # Whole stories: what single steps reach too rarely.
+
+    @precondition(lambda self: self.line is not None)
+    @rule(code=st.sampled_from([None, 1001, 1012]), refusals=st.integers(0, 3))
+    def come_back(self, code: int | None, refusals: int) -> None:
+        """The connection breaks, some handshakes are refused for now, and the device is back."""
+        self.lose(code)
+        for _ in range(refusals):
+            self.dial()
+            self.dialing = False
+            self.feed(i.Refusal(503, "draining", 0.5, retry_after_s=1))
+        self.dial()
+        self.connect()
+
+    def dial(self) -> None:
+        while not self.dialing and self.session.wake_at is not None:
+            self.now = max(self.now, self.session.wake_at)
+            self.feed(i.Ticked())
+
+    @precondition(lambda self: self.line is not None)
+    @rule(peer=PEERS, more=st.integers(1, 3), before=st.booleans())
+    def a_send_is_refused(self, peer: str, more: int, *, before: bool) -> None:
+        """A send is refused for now, and others to the same peer stand behind it, or come afterwards."""
+        self.reach_server()
+        self.send(peer)
+        self.server.refuse[f"c{self.sends}"] = {"code": "overloaded", "message": "", "retry_after_ms": 1_000}
+        for _ in range(more if before else 0):
+            self.send(peer)
+        self.reach_server()
+        for _ in range(0 if before else more):
+            self.send(peer)
+
+    @precondition(lambda self: self.line is not None)
+    @rule(peer=PEERS, lost=st.integers(1, 3))
+    def a_hole_opens(self, peer: str, lost: int) -> None:
+        """Messages get lost on their way, and a later one arrives."""
+        if self.line is None:
+            return
+        for _ in range(lost):
+            self.server.post(peer, "alice", "lost")
+            self.line.out.pop()
+        self.server.post(peer, "alice", "behind the hole")
+        while self.line is not None and self.line.out:
+            self.arrive(self.line.out.pop(0))
+
+    def reach_server(self) -> None:
+        while self.line is not None and self.to_server:
+            self.server.receive(self.line, self.to_server.pop(0))
+
+    @rule(lost=st.integers(0, 3), peer=PEERS)
+    def restore(self, lost: int, peer: str) -> None:
+        """The database comes back from a backup, without the last messages of a conversation: a new epoch."""
+        if self.line is not None:
+            self.lose(1012)
+        log = self.server.log("alice", peer)
+        gone = log[max(0, len(log) - lost) :]
+        self.undone |= {message["id"] for message in gone if message["id"] not in self.unsent()}
+        self.server.restore("alice", peer, len(log) - len(gone))
+        self.dial()
+        self.connect()
+
+    def unsent(self) -> set[str]:
+        return {message.id for message in self.session.unsent()}
+
     @precondition(lambda self: self.line is not None)
     @rule()
     def heal(self) -> None:
@@ -179,7 +246,7 @@ class Device(RuleBasedStateMachine):
                 case e.Tell(Message() as message):
                     self.queue.append(message)
                 case e.Tell(EpochChanged()):
-                    raise AssertionError("the epoch never changes here")
+                    self.forget()
                 case e.Settle(sent):
                     self.own[sent.peer].add(sent.seq)
                 case e.Dial():
@@ -189,6 +256,15 @@ class Device(RuleBasedStateMachine):
                         self.server.disconnect(self.line)
                         self.line = None
                     self.feed(i.Lost(None, 0.5))
+
+    def forget(self) -> None:
+        """Drop what the application knows of a database that is no more."""
+        assert self.epoch != self.server.epoch, "the epoch did not change"
+        self.epoch = self.server.epoch
+        self.queue.clear()
+        self.told.clear()
+        self.own.clear()
+        self.seen.clear()
 
     # The promises.
 
@@ -245,7 +321,8 @@ class Device(RuleBasedStateMachine):
         self.messages_are_told_once_and_in_order()
         self.the_application_misses_nothing_below_the_cursor()
         sends = [m["id"] for peer in ("bob", "carol") for m in self.server.log("alice", peer) if m["id"][0] == "c"]
-        assert sorted(sends) == sorted(f"c{n + 1}" for n in range(self.sends))
+        wanted = {f"c{n + 1}" for n in range(self.sends)}
+        assert sorted(sends) == sorted(wanted - self.undone | (set(sends) & self.undone))
 
 
 class CrampedDevice(Device):
