@@ -41,6 +41,7 @@ class Device(RuleBasedStateMachine):
         self.seen: dict[str, int] = defaultdict(int)
         self.sends = 0
         self.undone: set[str] = set()
+        self.refused: dict[str, tuple[str, int]] = {}
         self.dialing = False
         self.begin()
 
@@ -49,6 +50,7 @@ class Device(RuleBasedStateMachine):
         self.session = Session(self.state.load(), untaken_max=self.untaken_max)
         self.seen.clear()
         self.queue.clear()
+        self.refused.clear()  # a new run knows of no refusal
         self.feed(i.Started())
 
     @initialize(earlier=st.integers(0, 4), known=st.booleans())
@@ -234,7 +236,21 @@ class Device(RuleBasedStateMachine):
     def arrive(self, frame: dict[str, Any]) -> None:
         if frame["type"] == "message" and self.session.synced:
             self.seen[frame["peer"]] = max(self.seen[frame["peer"]], frame["seq"])
+        self.note_refusal(frame)
         self.feed(i.Arrived({name: value for name, value in frame.items() if value is not None}))
+
+    def note_refusal(self, frame: dict[str, Any]) -> None:
+        """Keep who was refused for now, by id: its peer and its place in the order of sending."""
+        if frame["type"] == "error" and frame.get("retry_after_ms"):
+            for message in self.session.unsent():
+                if message.id == frame["ref"]:
+                    self.refused[message.id] = message.to, int(message.id[1:])
+        elif frame["type"] == "sent":
+            self.refused.pop(frame["id"], None)
+
+    def nothing_overtakes_a_refused(self, frame: dict[str, Any]) -> None:
+        place = int(frame["id"][1:])
+        assert not [at for to, at in self.refused.values() if to == frame["to"] and at < place]
 
     def feed(self, event: i.Input) -> None:
         for effect in self.session.handle(event, self.now):
@@ -242,6 +258,8 @@ class Device(RuleBasedStateMachine):
                 case e.Keep(record):
                     self.state.write([record])
                 case e.Write(frame):
+                    if frame["type"] == "send":
+                        self.nothing_overtakes_a_refused(frame)
                     self.to_server.append(frame)
                 case e.Tell(Message() as message):
                     self.queue.append(message)
