@@ -248,9 +248,12 @@ class Device(RuleBasedStateMachine):
         elif frame["type"] == "sent":
             self.refused.pop(frame["id"], None)
 
-    def nothing_overtakes_a_refused(self, frame: dict[str, Any]) -> None:
-        place = int(frame["id"][1:])
-        assert not [at for to, at in self.refused.values() if to == frame["to"] and at < place]
+    def write(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "send":
+            place = int(frame["id"][1:])
+            overtaken = [at for to, at in self.refused.values() if to == frame["to"] and at < place]
+            assert not overtaken, "it has to wait behind one that was refused for now"
+        self.to_server.append(frame)
 
     def feed(self, event: i.Input) -> None:
         for effect in self.session.handle(event, self.now):
@@ -258,9 +261,7 @@ class Device(RuleBasedStateMachine):
                 case e.Keep(record):
                     self.state.write([record])
                 case e.Write(frame):
-                    if frame["type"] == "send":
-                        self.nothing_overtakes_a_refused(frame)
-                    self.to_server.append(frame)
+                    self.write(frame)
                 case e.Tell(Message() as message):
                     self.queue.append(message)
                 case e.Tell(EpochChanged()):
