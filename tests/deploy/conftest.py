@@ -1,13 +1,17 @@
-"""Owns the rendered overlays: each is rendered once."""
+"""Owns the rendered overlays and the built images: each is made once."""
 
+import asyncio
 import os
 import tempfile
+from collections.abc import AsyncIterator, Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.deploy import podman
 from tests.deploy.manifests import K8S, OVERLAYS, Manifests, render
+from tests.deploy.podman import DOCKERFILES, Image
 
 INGRESS = "ingress"
 """Production with the other edge: no overlay of its own, but what its reader is told to write instead."""
@@ -30,3 +34,10 @@ def overlay(name: str) -> Manifests:
 def manifests(request: pytest.FixtureRequest) -> Manifests:
     """What each overlay deploys, one after the other."""
     return overlay(request.param)
+
+
+@pytest.fixture(scope="session")
+async def images() -> AsyncIterator[Mapping[str, Image]]:
+    """Every service's image, by the service's name."""
+    yield {name: await asyncio.to_thread(podman.build, path) for name, path in DOCKERFILES.items()}
+    await asyncio.to_thread(podman.forget_old)

@@ -34,7 +34,7 @@ def ensure() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     tree = cache / "chatctl-mysql"
     cache.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time(tree.with_suffix(".lock")):
+    with one_at_a_time(tree.with_suffix(".lock")):
         if not (tree / "bin" / "mysqld").exists():
             _make(tree)
     return tree
@@ -68,7 +68,7 @@ def _download(world: Path, log: int) -> None:
         (world / folder).mkdir(parents=True)
     architecture = _output("dpkg", "--print-architecture").strip()
     options = f"arch={architecture} target=Packages signed-by={KEYRING}"
-    (world / "sources.list").write_text(f"deb [{options}] {_archive()} {SUITE} main\n", encoding="ascii")
+    (world / "sources.list").write_text(f"deb [{options}] {archive()} {SUITE} main\n", encoding="ascii")
     # Perl passes as installed, so that it is not fetched: it serves a script that is not kept.
     (world / "status").write_text(
         f"Package: perl\nVersion: 999\nArchitecture: {architecture}\nMulti-Arch: allowed\n"
@@ -79,7 +79,7 @@ def _download(world: Path, log: int) -> None:
     _apt(world, log, "install", "--yes", "--download-only", PACKAGE)
 
 
-def _archive() -> str:
+def archive() -> str:
     """Return the archive that this machine's release comes from, by apt's own account of its sources."""
     release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     wanted = ("Created-By: Packages", "Component: main", f"Codename: {release}")
@@ -148,7 +148,8 @@ def _run(log: int, *command: str) -> None:
 
 
 @contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Hold a file's lock: who comes meanwhile waits, and then finds what was made."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
