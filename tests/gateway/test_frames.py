@@ -374,8 +374,36 @@ async def test_a_damaged_publication_harms_nobody(gateway: GatewayApp, url: str,
     async with Client(url) as client:
         for damaged in (b"x", b"\x03" + b"\0" * 7):
             await redis.publish(gateway.keys.channel(gateway.gateway_id), damaged)
-        for kind in Kind:
+        for kind in set(Kind) - {Kind.LEAVE}:
             await worker.tell(gateway.gateway_id, kind, 999, b"")
         await worker.tell(gateway.gateway_id, Kind.PAGE, 1, b"")
         await client.send(type="ping")
         assert await client.until("pong")
+
+
+async def test_typing_that_finds_no_room_is_counted_and_has_no_answer(
+    gateway: GatewayApp, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Client(url) as client:
+        await client.until("sync")
+        with monkeypatch.context() as patched:
+            patched.setattr("gateway.turn.MAX_SOFT", 0)
+            await client.send(type="typing", to="bob")
+            await client.send(type="ping")
+            assert (await client.frame())["type"] == "pong"
+    assert gateway.metrics.typing_dropped.counts == {"full": 1, "stale": 0}
+
+
+async def test_typing_that_redis_did_not_take_is_counted_and_not_told_late(
+    gateway: GatewayApp, url: str, worker: Worker, redis: Any
+) -> None:
+    async with Client(url) as client:
+        await client.until("sync")
+        await redis.config_set("maxmemory", "1")
+        try:
+            await client.send(type="typing", to="bob")
+            await worker.until(lambda: gateway.metrics.typing_dropped.counts["stale"] == 1)
+        finally:
+            await redis.config_set("maxmemory", "0")
+    await gateway.outbox.flushed()
+    assert not [event for event in worker.presence if isinstance(event, TypingSeen)]

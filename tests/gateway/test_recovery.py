@@ -3,18 +3,22 @@
 import asyncio
 import gc
 import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 from chatcore.errors import Close
 from chatcore.ids import ConnectionNumber, GatewayId, UserId
-from chatcore.push import Kind
+from chatcore.push import Kind, record
 from chatcore.stream import Connected, Disconnected, Subscribed
 from gateway.app import GatewayApp
+from gateway.watch import MAX_MISSES
 
 from tests.gateway.client import Client
 from tests.gateway.conftest import MakeGateway
+from tests.gateway.test_handshake import get, headers
 from tests.gateway.waiting import until
 from tests.gateway.worker import Worker
 
@@ -104,6 +108,86 @@ async def test_a_connection_that_leaves_while_it_is_entered_again_leaves_no_memb
     await worker.until(lambda: any(isinstance(event, Disconnected) for event in worker.presence))
     await gateway.outbox.flushed()
     assert await redis.exists(gateway.keys.devices("alice")) == 0
+
+
+@asynccontextmanager
+async def shut_out(redis: Any) -> AsyncIterator[None]:
+    """Let no gateway into Redis."""
+    await redis.acl_setuser("gateway", enabled=False, reset=False)
+    await redis.execute_command("CLIENT", "KILL", "USER", "gateway")
+    try:
+        yield
+    finally:
+        await redis.acl_setuser("gateway", enabled=True, reset=False)
+
+
+async def test_a_broken_subscription_refuses_handshakes_before_a_probe_is_missed(
+    gateway: GatewayApp, url: str, monkeypatch: pytest.MonkeyPatch, redis: Any
+) -> None:
+    async def broken() -> None:
+        raise ConnectionError("refused")
+
+    probes = gateway.metrics.probe_misses._value.get()
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway.subscriber, "_read", broken)
+        await redis.client_kill_filter(_type="pubsub")
+        await until(lambda: gateway.watch.missing())
+        assert gateway.metrics.probe_misses._value.get() < probes + MAX_MISSES
+        assert (await get(url + "?device=d", headers()))[:2] == (503, "not_ready")
+    await until(lambda: gateway.watch.missing() is None)
+    async with Client(url) as client:
+        await client.until("sync")
+
+
+async def test_clients_of_a_gateway_that_lost_redis_are_sent_away_and_those_not_told_yet_stay_when_it_is_back(
+    gateway: GatewayApp, url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.watch.LOST_S", 0.5)
+    monkeypatch.setattr("gateway.watch.LOOK_S", 0.1)
+    monkeypatch.setattr("gateway.leaving.PER_S", 0.1)
+    async with Client(url) as first, Client(url, "bob") as second:
+        async with shut_out(redis):
+            await until(lambda: any(c.leaving for c in gateway.registry.by_number.values()))
+            gone, stays = (first, second) if gateway.registry.by_number[1].leaving else (second, first)
+            assert (await gone.until("goaway"))["reason"] == "unreachable"
+            assert await gone.closed() == Close.DRAINING
+        await until(lambda: gateway.watch.missing() is None)
+        assert (await stays.until("sync"))["done"]
+        await stays.send(type="ping")
+        assert (await stays.frame())["type"] in {"pong", "sync"}
+    assert gateway.metrics.sent_away.counts["unreachable"] == 1
+
+
+async def test_what_a_damaged_publication_lost_comes_with_a_sync(
+    gateway: GatewayApp, url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.syncs.SPREAD_S", 0.1)
+    async with Client(url) as client:
+        await client.until("sync")
+        told = record(Kind.FRAME, 1, b'{"type":"message"}')
+        await redis.publish(gateway.keys.channel(gateway.gateway_id), told + told[:-1])
+        await client.until("message")
+        assert (await client.until("sync"))["done"]
+    assert gateway.metrics.publications_damaged._value.get() == 1
+
+
+async def test_many_damaged_publications_make_no_storm_and_the_last_one_is_healed_too(
+    gateway: GatewayApp, url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.syncs.SPREAD_S", 0.01)
+    async with Client(url) as client:
+        await client.until("sync")
+        for _ in range(20):
+            await redis.publish(gateway.keys.channel(gateway.gateway_id), b"\0")
+        damaged = gateway.metrics.publications_damaged
+        await until(lambda: damaged._value.get() == 20)
+        await until(lambda: gateway.metrics.syncs.counts["gap"] == 1)
+        gateway.recovery._healed()  # the time is over
+        await until(lambda: gateway.metrics.syncs.counts["gap"] == 2)
+        gateway.recovery._healed()
+        await client.send(type="ping")
+        await client.until("pong")
+        assert gateway.metrics.syncs.counts["gap"] == 2
 
 
 async def test_a_subscription_that_hears_nothing_is_found_by_its_probe(

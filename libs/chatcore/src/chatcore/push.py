@@ -38,6 +38,9 @@ class Kind(IntEnum):
     TRACE = 10
     """The record before, for the same connection, is of a message that is traced, see `Trace`."""
 
+    LEAVE = 9
+    """The gateway is to end as after SIGTERM. The connection is 0, the payload empty."""
+
 
 _HEADER: Final = Struct("<BQI")
 _PAGE: Final = Struct("<IIH")

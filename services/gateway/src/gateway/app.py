@@ -1,6 +1,7 @@
 """Owns the composition of the gateway: the only place that makes its adapters."""
 
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -152,8 +153,14 @@ class GatewayApp:
             syncs=self.syncs,
             metrics=self.metrics,
             heard=self.watch.heard,
+            leave=self.leave,
             clock=self.clock,
         )
+
+    def leave(self) -> None:
+        """End as after SIGTERM: somebody asked for it by hand."""
+        log.info("asked_to_leave")
+        signal.raise_signal(signal.SIGTERM)
 
     async def make_runner(self) -> web.AppRunner:
         """Make the HTTP server, listening nowhere yet."""
@@ -231,6 +238,8 @@ class GatewayApp:
             gateway=self.gateway_id,
             dispatcher=self.make_dispatcher(),
             confirmed=self._confirmed,
+            cut=self.watch.cut,
+            damaged=self._damaged,
         )
         admissions = Admissions(settings.max_admissions)
         handshake = Handshake(
@@ -287,6 +296,10 @@ class GatewayApp:
         self.watch.confirmed()
         if again:
             self.recovery.gap()
+
+    def _damaged(self) -> None:
+        self.metrics.publications_damaged.inc()
+        self.recovery.damaged()
 
     def _missing(self) -> str | None:
         return "draining" if self.drain.leaving else self.watch.missing()

@@ -190,7 +190,8 @@ class Forwarder:
     def _typing(self, connection: Connection, frame: Typing) -> None:
         if frame.to == connection.user:
             raise ProtocolError(Code.INVALID_RECIPIENT, "a user does not write to itself", ref=frame.ref)
-        self._outbox.tell(TypingSeen(UserId(connection.user), UserId(frame.to)))
+        if not self._outbox.tell(TypingSeen(UserId(connection.user), UserId(frame.to))):
+            self._metrics.typing_dropped.counts["full"] += 1
 
     def _subscribe(self, connection: Connection, frame: PresenceSubscribe) -> None:
         users = dict.fromkeys(frame.users)

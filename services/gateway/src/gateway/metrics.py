@@ -17,6 +17,7 @@ FRAMES_IN: Final = {kind: get_args(kind.model_fields["type"].annotation)[0] for 
 """The `type` of each frame that a client sends."""
 FRAMES_OUT: Final = [get_args(kind.model_fields["type"].annotation)[0] for kind in server_frame_types()]
 """The `type` of each frame that a client is sent."""
+TYPING_DROPS: Final = ("full", "stale")
 CAUSES: Final = ("connect", "gap", "wipe", "return", "periodic")
 
 
@@ -138,12 +139,24 @@ class GatewayMetrics:
         self.acks_dropped = Counter(
             "chat_gateway_acks_dropped", "Acknowledgements that went because too many waited.", registry=registry
         )
+        self.typing_dropped = Tally(
+            "chat_gateway_typing_dropped",
+            "Typing frames that went without a word. full: too many events waited; stale: Redis did not take them.",
+            "reason",
+            TYPING_DROPS,
+            registry=registry,
+        )
         self._ack_backlog = Gauge(
             "chat_gateway_ack_backlog", "Acknowledgements that wait to be forwarded.", registry=registry
         )
         self.overfull = Gauge(
             "chat_gateway_partitions_overfull",
             "Partitions whose stream is past its bound: sends to them get overloaded.",
+            registry=registry,
+        )
+        self.publications_damaged = Counter(
+            "chat_gateway_publications_damaged",
+            "Publications that could not be read to their end; a sync of everybody heals what was lost.",
             registry=registry,
         )
         self.probe_misses = Counter("chat_gateway_probe_misses", "Probes not heard in time.", registry=registry)

@@ -248,5 +248,7 @@ class Outbox:
     def _tell_again(self, events: Iterable[PresenceEvent]) -> None:
         """Heartbeats and typing are stale by the time that Redis is back, and heartbeats are large."""
         for event in events:
-            if not isinstance(event, Heartbeats | TypingSeen):
+            if isinstance(event, TypingSeen):
+                self._metrics.typing_dropped.counts["stale"] += 1
+            elif not isinstance(event, Heartbeats):
                 self.tell(event)

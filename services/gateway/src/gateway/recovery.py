@@ -25,6 +25,9 @@ CHUNK: Final = 200
 RETRY_S: Final = 0.5
 SECOND_S: Final = 10.0
 """Seconds after a wipe's first time until the second one (R4a)."""
+HEAL_S: Final = 60.0
+"""Seconds between two syncs of everybody because of damaged publications: whoever writes many of them, a newer version
+say, must not make a storm of syncs."""
 
 log = get_logger(__name__)
 
@@ -51,6 +54,8 @@ class Recovery:
         """Why to enter everybody again; empty: not to."""
         self._returned: dict[int, Connection] = {}
         """Connections to enter again, by number: never more than there are."""
+        self._healing = self._hurt = False
+        """Healing: a damaged publication was healed a while ago. Hurt: another one came since."""
         self._epoch = ""
 
     def wiped(self) -> None:
@@ -62,6 +67,15 @@ class Recovery:
     def gap(self) -> None:
         """Something may have been published and not heard: the same, once."""
         self._everybody("gap")
+
+    def damaged(self) -> None:
+        """A publication lost what was in it: as after a gap. Those of the next `HEAL_S` are healed together, then."""
+        if self._healing:
+            self._hurt = True
+            return
+        self._healing = True
+        self.gap()
+        asyncio.get_running_loop().call_later(HEAL_S, self._healed)
 
     def returned(self, connection: Connection) -> None:
         """A connection was silent for so long that presence may have removed its member: enter and sync it alone."""
@@ -109,6 +123,12 @@ class Recovery:
                 self._returned |= returned
                 await asyncio.sleep(RETRY_S)
                 self._wanted.set()
+
+    def _healed(self) -> None:
+        self._healing = False
+        if self._hurt:
+            self._hurt = False
+            self.damaged()
 
     def _everybody(self, cause: str) -> None:
         self._cause = cause

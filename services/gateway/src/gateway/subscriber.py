@@ -43,10 +43,11 @@ class Dispatcher:
         syncs: Syncs,
         metrics: GatewayMetrics,
         heard: Callable[[bytes], None],
+        leave: Callable[[], None],
         clock: RedisClock,
     ) -> None:
         self._connections, self._registry, self._syncs = registry.by_number, registry, syncs
-        self._heard = heard
+        self._heard, self._leave = heard, leave
         self._metrics, self._clock = metrics, clock
 
     def dispatch(self, publication: bytes) -> None:
@@ -102,6 +103,8 @@ class Dispatcher:
                 self._close(number, Close.REVOKED, "revoked")
         elif kind == Kind.CLOSE:
             self._close(number, *read_close(payload))
+        elif kind == Kind.LEAVE:
+            self._leave()
         # A kind that this version does not know is left out: during a roll-out, a newer worker may send one.
 
     def _close(self, number: int, code: int, reason: str) -> None:
@@ -115,15 +118,27 @@ def _user_of(frame: bytes) -> str:
 
 
 class Subscriber:
-    """Reads the channel, and subscribes again after any failure."""
+    """Reads the channel, and subscribes again after any failure.
+
+    `confirmed` is told of each subscription, and whether it is not the first; `cut`, that one broke; `damaged`, that a
+    publication could not be read to its end.
+    """
 
     def __init__(
-        self, connect: Connect, *, keys: Keys, gateway: str, dispatcher: Dispatcher, confirmed: Callable[[bool], None]
+        self,
+        connect: Connect,
+        *,
+        keys: Keys,
+        gateway: str,
+        dispatcher: Dispatcher,
+        confirmed: Callable[[bool], None],
+        cut: Callable[[], None],
+        damaged: Callable[[], None],
     ) -> None:
         self._redis = connect(name=f"{gateway}-subscriber", connections=2)
         self._channel = keys.channel(gateway)
         self._dispatcher = dispatcher
-        self._confirmed = confirmed
+        self._confirmed, self._cut, self._damaged = confirmed, cut, damaged
         self._confirmations = 0
         self._told_lost = False
         self._reading: asyncio.Task[None] | None = None
@@ -136,6 +151,7 @@ class Subscriber:
                 await asyncio.wait([self._reading])
             finally:
                 self._reading.cancel()
+            self._cut()
             if not self._reading.cancelled() and (error := self._reading.exception()) is not None:
                 if not isinstance(error, BROKEN):
                     raise error
@@ -176,5 +192,7 @@ class Subscriber:
     def _take(self, publication: bytes) -> None:
         try:
             self._dispatcher.dispatch(publication)
-        except (CodecError, ValueError, StructError):
-            log.exception("publication_unreadable")
+        except (CodecError, ValueError, StructError) as error:
+            # What was in it after the damage is for connections that nobody can name any more (R5).
+            log.error("publication_unreadable", error=str(error), size_bytes=len(publication))  # noqa: TRY400 - no trace
+            self._damaged()

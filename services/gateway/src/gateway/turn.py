@@ -17,7 +17,8 @@ MAX_ACKS: Final = 200_000
 after its next sync (PROTOCOL section 6)."""
 MAX_SOFT: Final = 20_000
 """Presence events, or requests, that wait; past it the newest is refused: its client is told, or it comes again by
-itself (beats, announcements, syncs). Who came and who went is always taken: once for each connection."""
+itself (beats, announcements, syncs). A typing frame has no answer (PROTOCOL section 4) and is old within seconds: it is
+dropped, and counted. Who came and who went is always taken: once for each connection."""
 ACK_BYTES: Final = 300
 """Of an acknowledgement in an entry, at most: two ids of users, one of a device, two numbers."""
 SEND: Final = 0

@@ -9,6 +9,7 @@
 """
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -26,8 +27,13 @@ from gateway.outbox import Outbox
 LOOK_S: Final = 1.0
 PROBE_LOOKS: Final = 2
 """Looks between two probes: 2 s (R6)."""
+LEAST_REST_S: Final = 0.05
+"""Seconds between two looks at least."""
 KEY_TTL_MS: Final = 10_000
 MAX_MISSES: Final = 3
+CUT_S: Final = 1.0
+"""Seconds for a subscription that broke to be confirmed and heard again. A shared Redis that hiccups for less makes no
+gateway unready."""
 LOST_S: Final = 60.0
 """Seconds without a way through Redis after which the clients are sent elsewhere."""
 RENEW_S: Final = 6.0
@@ -81,7 +87,14 @@ class Watch:
         self._clock, self._probed_at = clock, 0.0
         self._whole_at = self._renewed_at = monotonic()
         self._told_lost = False
+        self._soon = asyncio.Event()
+        """Look without waiting for the time: there is something to prove."""
+        self._cut_at: float | None = float("-inf")
+        """Since when the subscription has not proven itself; None while it has."""
+        self._proof = 1
+        """The first probe that proves it."""
         self.subscribed = False
+        """It was confirmed once: from then on probes must be heard."""
 
     def heard(self, payload: bytes) -> None:
         """The probe came back."""
@@ -89,11 +102,19 @@ class Watch:
             if int(payload) == self._sent > self._heard:
                 self._metrics.probe_seconds.observe(monotonic() - self._probed_at)
             self._heard = max(self._heard, int(payload))
+            if int(payload) >= self._proof:
+                self._cut_at = None
+
+    def cut(self) -> None:
+        """The subscription broke."""
+        if self._cut_at is None:
+            self._cut_at = monotonic()
 
     def confirmed(self) -> None:
-        """There is a subscription: from now on probes must be heard."""
+        """There is a subscription, which the next probe proves, at once."""
         self.subscribed = True
-        self._heard = self._sent
+        self._heard, self._proof = self._sent, self._sent + 1
+        self._soon.set()
 
     def missing(self) -> str | None:
         """Say what is missing to serve."""
@@ -101,7 +122,7 @@ class Watch:
             return "no worker has told the partitions"
         if not self._answering:
             return "Redis does not answer"
-        if not self.subscribed or self._misses >= MAX_MISSES:
+        if not self._is_heard():
             return "the subscription is not heard"
         return None
 
@@ -110,14 +131,14 @@ class Watch:
         while True:
             began = monotonic()
             try:
-                await self._look(probing=self._looks % PROBE_LOOKS == 0)
+                await self._look(probing=self._looks % PROBE_LOOKS == 0 or self._cut_at is not None)
                 self._answering = True
             except StoreUnavailable as error:
                 self._answering = False
                 log.warning("look_failed", error=str(error))
             self._judge()
             self._looks += 1
-            await asyncio.sleep(max(0.05, began + LOOK_S - monotonic()))
+            await self._rest(until=began + LOOK_S)
 
     async def close(self) -> None:
         """Give the sign of life up, and close the connection."""
@@ -126,6 +147,18 @@ class Watch:
         except StoreUnavailable as error:
             log.info("key_left_to_expire", error=str(error))
         await close_redis(self._redis)
+
+    async def _rest(self, *, until: float) -> None:
+        """Wait for the next look: never busily, and no longer than until there is something to prove."""
+        await asyncio.sleep(LEAST_REST_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, until - monotonic())):
+                await self._soon.wait()
+        self._soon.clear()
+
+    def _is_heard(self) -> bool:
+        proven = self._cut_at is None or monotonic() - self._cut_at < CUT_S
+        return self.subscribed and proven and self._misses < MAX_MISSES
 
     async def _look(self, *, probing: bool) -> None:
         pipeline = self._redis.pipeline(transaction=False)
@@ -169,7 +202,7 @@ class Watch:
 
     def _judge(self) -> None:
         now = monotonic()
-        if self._answering and self._misses < MAX_MISSES:
+        if self._answering and self._is_heard():
             if self._told_lost:
                 self._told_lost = False
                 self._reactions.regained()

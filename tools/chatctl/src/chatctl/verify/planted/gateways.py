@@ -42,6 +42,7 @@ class ReceiptOnWrite(GatewayApp):
             syncs=self.syncs,
             metrics=self.metrics,
             heard=self.watch.heard,
+            leave=self.leave,
             clock=self.clock,
         )
         dispatcher.app = self
