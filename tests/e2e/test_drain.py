@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import MakeStack
 from tests.e2e.scenery import Stage, size, stage
 from tests.harness.cast import Cast
+from tests.harness.command import chatctl
 from tests.harness.handshake import handshake
+from tests.harness.stack import Stack
 from tests.harness.system import ExtraService, MakeSystem
 
 DRAIN_S = 40.0
@@ -79,5 +82,53 @@ async def test_a_draining_gateway_says_goaway_and_closes_with_1012(make_stack: M
             await connection.expect("sent", id="late")
             assert await connection.expect_closed(timeout_s=DRAIN_S) == 1012
             assert await extra.exit_code(DRAIN_S) == 0, extra.log_tail()
+    finally:
+        await extra.kill()
+
+
+async def test_a_gateway_that_is_drained_by_hand_leaves_in_order_and_the_others_stay(
+    make_stack: MakeStack, tmp_path: Path
+) -> None:
+    system = await make_stack(gateways=1, workers=1, presence=1)
+    extra = await ExtraService.start(system, "gateway-1", log=tmp_path / "extra.log")
+    try:
+        await extra.wait_ready()
+        async with Cast(system) as cast:
+            stays = await cast.online(cast.user("alice"))
+            goes = await cast.connect_to(extra.url, cast.user("bob"))
+            await goes.expect("welcome")
+            await goes.sync()
+            command = asyncio.create_task(chatctl("drain", "gateway-1-extra", "--json", f"--dir={system.folder}"))
+            await goes.expect("goaway", reason="draining")
+            assert await goes.expect_closed(timeout_s=DRAIN_S) == 1012
+            done = await command
+            assert (done.code, done.json()["gateway"].rpartition(".")[0]) == (0, "gateway-1-extra"), done.err
+            assert await extra.exit_code(DRAIN_S) == 0, extra.log_tail()
+            assert await stays.settled() == []
+    finally:
+        await extra.kill()
+
+
+async def test_a_gateway_that_nobody_knows_is_named_beside_those_that_live(stack: Stack) -> None:
+    done = await chatctl("drain", "gateway-9", f"--dir={stack.folder}")
+    assert done.code == 1
+    assert "no gateway is called gateway-9" in done.err
+    assert "gateway-1." in done.err
+    assert "gateway-2." in done.err
+
+
+async def test_a_gateway_that_does_not_leave_in_time_is_told_so(make_stack: MakeStack, tmp_path: Path) -> None:
+    system = await make_stack(gateways=1, workers=1, presence=1)
+    extra = await ExtraService.start(
+        system,
+        "gateway-1",
+        log=tmp_path / "extra.log",
+        environment={"CHAT_PRESTOP_S": "60", "CHAT_SHUTDOWN_S": "70"},
+    )
+    try:
+        await extra.wait_ready()
+        done = await chatctl("drain", "gateway-1-extra", "--within=0.5", f"--dir={system.folder}")
+        assert done.code == 1
+        assert "is still there" in done.err
     finally:
         await extra.kill()

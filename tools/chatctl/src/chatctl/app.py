@@ -12,6 +12,7 @@ from chatctl.commands import (
     check,
     dead,
     down,
+    drain,
     epoch,
     kick,
     logs,
@@ -29,7 +30,7 @@ COMMANDS = (
     *(up.up, down.down, token.token, chat.chat, logs.logs, asyncapi.asyncapi),
     *(looks.backlog, looks.partitions, looks.owners, looks.who, check.check),
     *(accounts.acl, accounts.grants),
-    *(kick.kick, revoke.revoke, dead.app, epoch.app, bench.app, simulate.simulate, verify.verify),
+    *(kick.kick, revoke.revoke, drain.drain, dead.app, epoch.app, bench.app, simulate.simulate, verify.verify),
 )
 for command in COMMANDS:
     app.command(command)
