@@ -69,3 +69,17 @@ class Client:
             while not self.ws.closed:
                 await self.ws.receive()
         return self.ws.close_code
+
+
+async def connect(port: int, user: str) -> Client:
+    """Enter a client of a gateway that starts just now."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                return await Client(f"http://127.0.0.1:{port}/v1/ws", user).__aenter__()
+            except OSError:
+                await asyncio.sleep(0.05)
+            except Exception as error:
+                if type(error).__name__ != "WSServerHandshakeError":
+                    raise
+                await asyncio.sleep(0.05)

@@ -1,6 +1,9 @@
 """A private Redis for the gateway's tests, a scripted worker on it, and gateways in the test's own process."""
 
+import asyncio
+import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -17,6 +20,7 @@ from tests.gateway.worker import Worker
 from tests.harness.servers import REDIS_PASSWORD, running_redis
 
 MakeGateway = Callable[..., Awaitable[GatewayApp]]
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +91,28 @@ async def gateway(make_gateway: MakeGateway) -> GatewayApp:
 @pytest.fixture
 def url(gateway: GatewayApp) -> str:
     return f"http://127.0.0.1:{gateway.port}/v1/ws"
+
+
+@pytest.fixture
+async def start(gateway_redis: str, worker: Worker) -> AsyncIterator[Start]:
+    """Start gateways with given variables; those that still live are killed."""
+    started: list[asyncio.subprocess.Process] = []
+
+    async def run(*arguments: str, **variables: str) -> asyncio.subprocess.Process:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
+        values = {"CHAT_REDIS_URL": gateway_redis, "CHAT_KEY_PREFIX": worker.prefix, "CHAT_JWT_SECRET": SECRET}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "gateway", *arguments),
+            env={**kept, **values, **variables},
+            stderr=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

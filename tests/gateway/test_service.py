@@ -1,9 +1,6 @@
 """The gateway as a process of its own: how it starts, is told what is wrong, and stops."""
 
 import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,51 +11,10 @@ from chatctl.failure import Failure
 from chatctl.operations import leaving
 from delivery_worker.settings import MySQLSettings
 
-from tests.gateway.client import SECRET, Client
+from tests.gateway.client import connect
+from tests.gateway.conftest import Start
 from tests.gateway.worker import Worker
 from tests.harness.system import free_port
-
-Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
-
-
-@pytest.fixture
-async def start(gateway_redis: str, worker: Worker) -> AsyncIterator[Start]:
-    """Start gateways with given variables; those that still live are killed."""
-    started: list[asyncio.subprocess.Process] = []
-
-    async def run(**variables: str) -> asyncio.subprocess.Process:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
-        values = {"CHAT_REDIS_URL": gateway_redis, "CHAT_KEY_PREFIX": worker.prefix, "CHAT_JWT_SECRET": SECRET}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gateway",
-            env={**kept, **values, **variables},
-            stderr=asyncio.subprocess.PIPE,
-            limit=1 << 20,
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def connect(port: int, user: str) -> Client:
-    """Enter a client of a gateway that starts just now."""
-    async with asyncio.timeout(15):
-        while True:
-            try:
-                return await Client(f"http://127.0.0.1:{port}/v1/ws", user).__aenter__()
-            except OSError:
-                await asyncio.sleep(0.05)
-            except Exception as error:
-                if type(error).__name__ != "WSServerHandshakeError":
-                    raise
-                await asyncio.sleep(0.05)
 
 
 async def test_sigterm_drains_and_ends_with_0(start: Start, worker: Worker, redis: Any) -> None:

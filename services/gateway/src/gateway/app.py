@@ -269,7 +269,7 @@ class GatewayApp:
     async def serve_clients(self) -> None:
         """Listen."""
         self._runner = await self.make_runner()
-        listener = _listener(self.settings.host, self.settings.port)
+        listener = _listener(self.settings.host, self.settings.port, shared=self.settings.reuse_port)
         await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
         self.port = listener.getsockname()[1]
         log.info("listening", host=self.settings.host, port=self.port, gateway=self.gateway_id)
@@ -337,12 +337,14 @@ class GatewayApp:
         await self.subscriber.close()
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def _listener(host: str, port: int, *, shared: bool) -> socket.socket:
     """Bind. Raises `ConfigurationError` when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         listener.bind((host, port))
     except OSError as error:

@@ -18,6 +18,9 @@ class GatewaySettings(ServiceSettings, TraceSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     """Its port; 0 lets the system choose one, which the log then names."""
 
+    reuse_port: bool = False
+    """Share the port with other gateways of the same user (SO_REUSEPORT). `--processes` sets it for its own."""
+
     jwt_secret: SecretStr | None = None
     """The shared secret of HS256 tokens, at least 32 bytes. Without it only asymmetric tokens pass."""
 
