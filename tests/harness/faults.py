@@ -65,16 +65,19 @@ class Load:
     messages: int
     per_s: float
 
-    async def run(self) -> None:
-        """Hand all messages to the devices, evenly over the time that they take."""
+    async def run(self, *, until: asyncio.Event | None = None) -> int:
+        """Hand the messages to the devices, evenly over their time, or stop at a word; gives their number."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         for number in range(self.messages):
+            if until is not None and until.is_set():
+                return number
             device, peer = self.lanes[number % len(self.lanes)]
             device.send(peer, f"{device.device}-{number}", f"message {number} of {device.user}")
             ahead = begun + number / self.per_s - loop.time()
             if ahead > 0:
                 await asyncio.sleep(ahead)
+        return self.messages
 
 
 def ring(users: int, peers: int) -> list[tuple[int, int]]:
