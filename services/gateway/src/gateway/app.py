@@ -1,8 +1,10 @@
-"""Owns the composition of the gateway: the only place that makes its adapters."""
+"""Owns the composition of the gateway: the only place that makes its adapters.
+
+It is long for what it names: each part is made in a method of its own, so that tests and planted bugs replace just one.
+"""
 
 import secrets
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -27,6 +29,7 @@ from gateway.forwarding import Forwarder
 from gateway.handshake import Handshake
 from gateway.jwks import Jwks
 from gateway.leaving import Reason
+from gateway.listener import BACKLOG, listen
 from gateway.metrics import GatewayMetrics
 from gateway.outbox import Outbox
 from gateway.recovery import Recovery
@@ -40,9 +43,6 @@ from gateway.tokens import Tokens
 from gateway.tracing import traced_dispatcher, traced_outbox
 from gateway.watch import Watch
 
-BACKLOG: Final = 4096
-SEND_BUFFER_BYTES: Final = 32 * 1024
-"""Of each socket in the kernel: a client that stops reading takes 69 KB instead of 3 MB."""
 KEEPALIVE_S: Final = 15.0
 """Seconds that an unfinished request may live."""
 FLUSH_S: Final = 1.5
@@ -269,7 +269,7 @@ class GatewayApp:
     async def serve_clients(self) -> None:
         """Listen."""
         self._runner = await self.make_runner()
-        listener = _listener(self.settings.host, self.settings.port, shared=self.settings.reuse_port)
+        listener = listen(self.settings.host, self.settings.port, shared=self.settings.reuse_port)
         await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
         self.port = listener.getsockname()[1]
         log.info("listening", host=self.settings.host, port=self.port, gateway=self.gateway_id)
@@ -335,23 +335,6 @@ class GatewayApp:
         await self.watch.close()
         await self.outbox.close()
         await self.subscriber.close()
-
-
-def _listener(host: str, port: int, *, shared: bool) -> socket.socket:
-    """Bind. Raises `ConfigurationError` when the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    listener.setblocking(False)  # noqa: FBT003 - the standard library takes it so
-    return listener
 
 
 async def _not_found(_: web.Request) -> web.Response:
