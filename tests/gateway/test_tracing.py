@@ -104,8 +104,8 @@ async def test_a_followed_send_that_redis_refuses_is_a_span_that_failed(
     trace: Callable[[float], InMemorySpanExporter], make_gateway: MakeGateway, worker: Worker, redis: Any
 ) -> None:
     exporter = trace(1.0)
-    await redis.set(worker.keys.inbox(place("alice", "bob", PARTITIONS)), "no stream")
     async with Client(url_of(await make_gateway())) as client:
+        await redis.set(worker.keys.inbox(place("alice", "bob", PARTITIONS)), "no stream")
         await client.send(type="send", id="c1", to="bob", body="hi")
         assert (await client.until("error"))["code"] == "unavailable"
     [span] = named(exporter, SEND_IN)

@@ -35,11 +35,10 @@ class Kind(IntEnum):
     """The sync of this connection failed for now: ask again later. The payload is the request's number in decimal."""
     TIMING = 8
     """How long this publication was on its way, see `Timing`. The connection is 0."""
-    TRACE = 10
-    """The record before, for the same connection, is of a message that is traced, see `Trace`."""
-
     LEAVE = 9
     """The gateway is to end as after SIGTERM. The connection is 0, the payload empty."""
+    TRACE = 10
+    """The record before, for the same connection, is of a message that is traced, see `Trace`."""
 
 
 _HEADER: Final = Struct("<BQI")
