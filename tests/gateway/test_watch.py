@@ -42,7 +42,7 @@ class Bench:
     def publish(self, *_: object, **__: object) -> None:
         """Stand for a pipeline's commands."""
 
-    set = hmget = publish
+    eval = hmget = publish
 
     def probe(self, *, heard: bool = True) -> None:
         """Publish a probe, and hear it."""
