@@ -27,7 +27,9 @@ class GatewayMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._declare_connections(registry)
         self._declare_frames(registry)
+        self._declare_hops(registry)
         self._declare_ways(registry)
+        self._declare_subscription(registry)
         self._declare_syncs(registry)
 
     def refused(self, code: Code) -> None:
@@ -110,7 +112,7 @@ class GatewayMetrics:
             registry=registry,
         )
 
-    def _declare_ways(self, registry: CollectorRegistry) -> None:
+    def _declare_hops(self, registry: CollectorRegistry) -> None:
         self.accept_seconds = Distribution(
             "chat_gateway_accept_seconds",
             "From the first frame of a turn to the answered XADD of its sends; each send counts.",
@@ -127,6 +129,8 @@ class GatewayMetrics:
             "From a worker's publication to the queueing of its frames, by Redis's clock; each frame counts.",
             registry=registry,
         )
+
+    def _declare_ways(self, registry: CollectorRegistry) -> None:
         self.pipeline_commands = Distribution(
             "chat_gateway_pipeline_commands", "Commands of one pipeline.", bounds=SIZES, registry=registry
         )
@@ -154,6 +158,8 @@ class GatewayMetrics:
             "Partitions whose stream is past its bound: sends to them get overloaded.",
             registry=registry,
         )
+
+    def _declare_subscription(self, registry: CollectorRegistry) -> None:
         self.publications_damaged = Counter(
             "chat_gateway_publications_damaged",
             "Publications that could not be read to their end; a sync of everybody heals what was lost.",
