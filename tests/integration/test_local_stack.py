@@ -114,6 +114,19 @@ async def test_a_start_that_fails_names_the_step_and_its_log(tmp_path_factory: p
     assert strays.find(folder) == []
 
 
+@pytest.mark.parametrize("detach", [(), ("--detach",)], ids=["attached", "detached"])
+async def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(
+    tmp_path_factory: pytest.TempPathFactory, detach: tuple[str, ...]
+) -> None:
+    file = tmp_path_factory.mktemp("folder") / "file"
+    file.touch()
+    done = await asyncio.to_thread(chatctl, "up", *detach, f"--dir={file / 'inside'}")
+    assert done.returncode == 1
+    assert str(file / "inside") in done.stderr
+    assert "--dir" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 async def test_a_command_without_a_stack_says_how_to_start_one(tmp_path_factory: pytest.TempPathFactory) -> None:
     done = await asyncio.to_thread(chatctl, "token", "alice", f"--dir={tmp_path_factory.mktemp('none')}")
     assert done.returncode == 1

@@ -65,6 +65,7 @@ def up(
         environment=environment,
         owner=owner,
     )
+    _make(folder)
     if is_locked(folder) and not fresh and (running := stack_file.read(folder)) and running.is_up():
         print("The stack was up already; its options are as they were.")
         _describe(running, folder)
@@ -72,6 +73,16 @@ def up(
         _detach(options)
     else:
         asyncio.run(Supervisor(options, lambda stack: _announce(stack, options)).run())
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Failure(
+            f"cannot use {folder} as the stack's folder: {error.strerror}",
+            advice="choose one that can be written with --dir",
+        ) from None
 
 
 def _announce(stack: StackFile, options: Options) -> None:
@@ -94,7 +105,6 @@ def _describe(stack: StackFile, folder: Path) -> None:
 
 def _detach(options: Options) -> None:
     """Run the supervisor in a session of its own, and wait until it says that it is ready."""
-    options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (options.folder / READY).unlink(missing_ok=True)
     output = options.folder / "supervisor.log"
     with output.open("wb") as log:
