@@ -2,24 +2,33 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
+from chatctl.verify.connection import RawConnection
 
 from tests.e2e.scenery import Stage, size, stage
 from tests.harness.cast import Cast
 from tests.harness.faults import paused
-from tests.harness.system import ExtraService, MakeSystem, System
+from tests.harness.system import ExtraService, MakeSystem, System, name_of_gateway
 
 PAUSE_S = 20.0
 PRESENCE_S = 15.0
 """G8: right again within 15 s; the deadline of a condition."""
+MAX_SUBSCRIPTIONS = 200
+SILENCE_S = 60.0
+"""How long a gateway waits for a sign of life."""
+READERS = 100
+CROWD = 600
+"""Users of the wipes with many connections; each third has a second device."""
 
 
-async def _under_load(system: System, disturb: Callable[[Stage], Awaitable[None]], *, rate: int = 80) -> None:
-    messages, users = size("DISTURBED_MESSAGES", 2_400), size("DISTURBED_USERS", 16)
-    async with stage(system, users=users, peers=3) as scene:
+async def _under_load(
+    system: System, disturb: Callable[[Stage], Awaitable[None]], *, rate: int = 80, users: int = 0, peers: int = 3
+) -> None:
+    messages = size("DISTURBED_MESSAGES", 2_400)
+    async with stage(system, users=users or size("DISTURBED_USERS", 16), peers=peers) as scene:
         load = asyncio.create_task(scene.load(messages, rate).run(), name="load")
         try:
             await _until_sent(scene, messages // 10)
@@ -46,6 +55,37 @@ async def _pause(system: System, name: str, seconds: float) -> None:
 async def test_nothing_is_lost_while_a_service_is_held_for_twenty_seconds(make_stack: MakeSystem, name: str) -> None:
     system = await make_stack(gateways=2, workers=2, presence=1)
     await _under_load(system, lambda _scene: _pause(system, name, PAUSE_S))
+
+
+@pytest.mark.slow
+async def test_a_gateway_held_for_longer_than_it_waits_for_its_clients_keeps_those_alive(
+    make_stack: MakeSystem,
+) -> None:
+    system = await make_stack(gateways=2, workers=1, presence=1)
+    async with Cast(system) as cast:
+        readers = {name: await cast.online(name) for name in (cast.user(f"reader-{n}") for n in range(READERS))}
+        async with paused([system.pid(name_of_gateway(system, cast.gateway(0)))]):
+            await _write_to_all(cast, readers, "meanwhile")
+            await asyncio.sleep(SILENCE_S + 10)  # the fault itself has this length
+        await asyncio.gather(*(_come(reader, "meanwhile") for reader in readers.values()))
+        await _write_to_all(cast, readers, "afterwards")
+        await asyncio.gather(*(_come(reader, "afterwards") for reader in readers.values()))
+
+
+async def _write_to_all(cast: Cast, readers: Iterable[str], client_id: str) -> None:
+    writer = await cast.online(cast.user(client_id), gateway=1)
+    for name in readers:
+        await writer.send({"type": "send", "id": client_id, "to": name, "body": "x"})
+        await writer.expect("sent", id=client_id, peer=name)
+
+
+async def _come(reader: RawConnection, client_id: str) -> None:
+    """Wait for a message, live or in a sync."""
+    async with asyncio.timeout(60):
+        while True:
+            frame = await reader.receive(timeout_s=60)
+            if client_id in {message.get("id") for message in (frame, *frame.get("messages", ()))}:
+                return
 
 
 @pytest.mark.parametrize("point", ["before_commit", "after_commit", "in_read"])
@@ -101,13 +141,25 @@ async def test_nothing_is_lost_when_redis_is_emptied_and_presence_is_right_again
     await _under_load(system, disturb)
 
 
+@pytest.mark.slow
+async def test_nothing_is_lost_when_redis_is_emptied_under_many_connections(make_stack: MakeSystem) -> None:
+    system = await make_stack(gateways=2, workers=2, presence=1)
+
+    async def disturb(scene: Stage) -> None:
+        await _flush(system, 3)
+        await _presence_is_right(scene)
+
+    await _under_load(system, disturb, users=size("CROWD", CROWD), peers=1)
+
+
 async def _presence_is_right(scene: Stage) -> None:
     """Ask until everybody who is connected is told online, and one who never was is not."""
     async with Cast(scene.cast.system) as cast:
-        users, hermit = {device.user for device in scene.devices}, cast.user("hermit")
+        everybody = sorted({device.user for device in scene.devices})
+        users, hermit = everybody[: MAX_SUBSCRIPTIONS - 1], cast.user("hermit")
         watcher = await cast.online(cast.user("watcher"))
         seen: dict[str, bool] = {}
-        async with asyncio.timeout(PRESENCE_S * 2):
+        async with asyncio.timeout(PRESENCE_S):
             while seen != {**dict.fromkeys(users, True), hermit: False}:
                 await watcher.send({"type": "presence_subscribe", "users": [*users, hermit]})
                 for user in (*users, hermit):

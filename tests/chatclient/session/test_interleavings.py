@@ -169,6 +169,20 @@ class Device(RuleBasedStateMachine):
         while self.line is not None and self.line.out:
             self.arrive(self.line.out.pop(0))
 
+    @precondition(lambda self: self.line is not None)
+    @rule(peer=PEERS)
+    def acknowledgements_are_lost(self, peer: str) -> None:
+        """All that the device says of a message it took gets lost, and the connection stays."""
+        self.a_peer_writes(peer)
+        while self.line is not None and self.line.out:
+            self.arrive(self.line.out.pop(0))
+        self.reach_server()
+        while self.queue:
+            self.take()
+        self.read(peer)
+        self.wait(0.06)
+        self.to_server = [frame for frame in self.to_server if frame["type"] not in ("delivery_ack", "read_ack")]
+
     def reach_server(self) -> None:
         while self.line is not None and self.to_server:
             self.server.receive(self.line, self.to_server.pop(0))
