@@ -17,8 +17,9 @@ from chatctl.bench.loads.away import Away
 from chatctl.bench.loads.idle import Idle
 from chatctl.bench.loads.load import Load
 from chatctl.bench.loads.pairs import Pairs
+from chatctl.bench.loads.stanzas import Stanzas
 
-LOADS: dict[str, type[Load]] = {"pairs": Pairs, "away": Away, "idle": Idle}
+LOADS: dict[str, type[Load]] = {"pairs": Pairs, "away": Away, "idle": Idle, "stanzas": Stanzas}
 YOUNG_THRESHOLD = 50_000
 """Allocations between two young collections: a generator makes no cycles, and its pauses must not be the server's."""
 

@@ -8,7 +8,7 @@ import orjson
 
 from chatctl.bench.histogram import Histogram
 
-LoadName = Literal["pairs", "away", "idle"]
+LoadName = Literal["pairs", "away", "idle", "stanzas"]
 CONNECTS_AT_ONCE: Final = 64
 """Handshakes of one generator under way: enough to keep a gateway busy, few enough to be admitted in time."""
 

@@ -17,6 +17,14 @@ from chatctl.stack.stack_file import StackFile
 
 GENERATOR_MOST_US: Final = 40.0
 """CPU of the generators per message under much load; under little, their wake-ups are what they cost."""
+HOPS: Final[Mapping[str, str]] = {
+    "in the gateway and by XADD": "chat_gateway_accept_seconds",
+    "in the stream, behind the batch before": "chat_worker_stream_seconds",
+    "plan and commit": "chat_worker_commit_seconds",
+    "routes, publication and settling": "chat_worker_publish_seconds",
+    "from the publication to the socket": "chat_gateway_push_seconds",
+}
+"""What the services measure of a message's way, in its order."""
 NO_TARGETS: Final[Mapping[float, float]] = {}
 
 
@@ -127,6 +135,14 @@ def time_figures(measured: Measured, name: str, *, most_ms: Mapping[float, float
             most=most_ms.get(percent),
         )
         for percent in (50, 99, 99.9)
+    ]
+
+
+def hop_figures(measured: Measured) -> list[Figure]:
+    """Give the mean time of each hop of a message: a profile of the latency."""
+    return [
+        Figure(name=f"- {name}, mean", value=_mean(measured.window, metric) * 1e3, unit="ms")
+        for name, metric in HOPS.items()
     ]
 
 

@@ -72,6 +72,11 @@ class Probe:
         sight = self._sight({})
         return Sight(sight.cpu_s, sight.rss_bytes, await self._metrics())
 
+    async def read(self, metric: str) -> dict[str, float]:
+        """Give a gauge without labels as it stands, by process."""
+        metrics = await self._metrics()
+        return {name: samples[metric] for name, samples in metrics.items() if metric in samples}
+
     def memory(self) -> dict[Role, int]:
         """Give the resident memory by role."""
         memory: dict[Role, int] = {}

@@ -8,11 +8,13 @@ from chatctl.bench.result import Result, shown
 
 HEAD = """# Performance
 
-Written by `./dev bench all`: do not edit. Every figure is of one run on the machine below, which also made the load;
-each scenario had a private stack of its own with durable commits. The CPU time is that of all processes of a role,
-read from outside; latencies are counted in buckets of 1.6 %. `send→x` begins with the (intended) sending of a message
-and ends when its client has the frame `x`. In `life` and `light` every message is acknowledged at once, which is more
-than clients owe. What missed its target says so.
+Written by `./dev bench all`, or by `./dev bench page` from scenarios that ran one by one: do not edit. Every figure is
+of one run on the machine below, which also made the load; `load` is what the machine was asked for when the first one
+ended. Each scenario had a private stack of its own with durable commits. The CPU time is that of all processes of a
+role, read from outside; latencies are counted in buckets of 1.6 %. `send→x` begins with the (intended) sending of a
+message and ends when its client has the frame `x`. In `life` and `light` every message is acknowledged at once, which
+is more than clients owe. What missed its target says so; [performance-notes.md](performance-notes.md) says what stands
+in the way, and what was tried.
 """
 
 

@@ -1,7 +1,7 @@
 """`bench`: measures the system. Each scenario runs against a private stack of its own, and ends by itself."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,7 +15,10 @@ from chatctl.bench.scenarios import away as aways
 from chatctl.bench.scenarios import grown as growns
 from chatctl.bench.scenarios import idle as idles
 from chatctl.bench.scenarios import life as lives
+from chatctl.bench.scenarios import peer as peers
+from chatctl.bench.scenarios import smoke as smokes
 from chatctl.bench.scenarios import steady as steadies
+from chatctl.failure import Failure
 
 app = App(name="bench", help="Measure the system: each scenario on a private stack, with its targets beside.")
 STACKS: Final = Path("bench/stacks")
@@ -116,6 +119,26 @@ def scale(*, pairs: int = 300, in_flight: int = 4, window: Window = Window()) ->
     _run(lambda folder: steadies.scale(folder, window.options, pairs=pairs, in_flight=in_flight))
 
 
+@app.command
+def peer(*, pairs: int = 300, in_flight: int = 4, window: Window = Window()) -> None:
+    """Measure `life` beside ejabberd from Debian, with its archive on the same MariaDB and without one."""
+    _run(lambda folder: peers.peer(folder, window.options, pairs=pairs, in_flight=in_flight))
+
+
+@app.command
+def smoke() -> None:
+    """Run every scenario as small as it can be, to see that all of them work. Its times mean nothing."""
+    lost = [f"{name}: {what}" for name, run in smokes.SMOKE.items() for what in smokes.lost(_run(run, keep=False))]
+    if lost:
+        raise Failure("\n".join(lost), advice="what was lost says which promise to look at")
+
+
+@app.command
+def page(*results: Path) -> None:
+    """Write docs/performance.md from results that scenarios wrote when they were run one by one."""
+    print(f"written to {report.write([Result.read(path) for path in results], Path('docs'))}")
+
+
 @app.command(name="all")
 def everything(*, connections: int = 50_000, rows: int = 10_000_000, duration: float = 20.0) -> None:
     """Measure everything, one scenario after the other, and write `docs/performance.md`: half an hour.
@@ -136,13 +159,19 @@ def everything(*, connections: int = 50_000, rows: int = 10_000_000, duration: f
         _run(lambda folder: aways.backlog(folder, short)),
         _run(lambda folder: growns.grown(folder, short, rows=rows)),
         _run(lambda folder: steadies.scale(folder, short)),
+        _run(lambda folder: peers.peer(folder, short)),
     ]
     print(f"written to {report.write(found, Path('docs'))}")
 
 
-def _run(scenario: Callable[[Path], Coroutine[None, None, Result]]) -> Result:
+def _run(scenario: Callable[[Path], Awaitable[Result]], *, keep: bool = True) -> Result:
     STACKS.mkdir(parents=True, exist_ok=True)
-    result = asyncio.run(scenario((STACKS / "one").resolve()))
-    print(result.table())
-    print(f"written to {result.write()}", flush=True)
+
+    async def run() -> Result:
+        return await scenario((STACKS / "one").resolve())
+
+    result = asyncio.run(run())
+    print(result.table(), flush=True)
+    if keep:
+        print(f"written to {result.write()}", flush=True)
     return result

@@ -40,7 +40,7 @@ async def start(program: Program, stack: Path) -> asyncio.subprocess.Process:
     log = logs.open_log(stack, program.name)
     try:
         return await asyncio.create_subprocess_exec(
-            *_dying_with_its_parent(),
+            *dying_with_its_parent(),
             *program.command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
@@ -72,7 +72,7 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
         process.send_signal(number)
 
 
-def _dying_with_its_parent() -> tuple[str, ...]:
+def dying_with_its_parent() -> tuple[str, ...]:
     """Let the kernel kill the program when the supervisor ends without having stopped it (prctl(2), PR_SET_PDEATHSIG).
 
     SIGKILL, because a hung process heeds nothing else, and everything here must survive one. `setpriv` (util-linux)

@@ -10,6 +10,7 @@ from chatctl.bench.fleet import Fleet
 from chatctl.bench.job import Job, Tally
 from chatctl.bench.measure import Options, job_for, shares
 from chatctl.bench.probe import ROLES, Probe, Window
+from chatctl.bench.profile import Profile
 from chatctl.bench.result import Figure, Result
 from chatctl.bench.rows import Past, write
 from chatctl.bench.scenarios.idle import sources
@@ -74,12 +75,15 @@ async def _return(stack: BenchStack, job: Job, options: Options) -> tuple[Window
         await asyncio.to_thread(write, stack.file.mysql, pasts)
         await asyncio.sleep(SETTLE_S)
         probe, total = Probe(stack.file), Tally()
+        profile = Profile(probe.pids(), job.load) if options.profile else None
         begin, began = await probe.begin(), monotonic()
         await fleet.start()
         while total.counts.get("returned", 0) < job.count and monotonic() - began < RETURN_S:
             await asyncio.sleep(LOOK_S)
             total.add(await fleet.mark())
         seconds, end = monotonic() - began, await probe.end()
+        if profile is not None:
+            profile.end()
         missing = await fleet.finish()
     return probe.window(begin, end, seconds), total, missing
 

@@ -10,6 +10,7 @@ from typing import Final
 from chatctl.bench.fleet import Fleet
 from chatctl.bench.measure import Measured, Options, job_for, measure, shares
 from chatctl.bench.probe import Probe
+from chatctl.bench.profile import Profile
 from chatctl.bench.result import Figure, Result
 from chatctl.bench.stacks import running
 
@@ -33,9 +34,12 @@ async def idle(
         job = replace(job_for(stack.file, "idle", connections), sources=sources(connections))
         async with Fleet(shares(job, options.generators)) as fleet:
             await asyncio.sleep(options.warm_s)
+            profile = Profile(probe.pids(), "idle") if options.profile else None
             begin, began = await probe.begin(), monotonic()
             await asyncio.sleep(options.duration_s)
             seconds, end = monotonic() - began, await probe.end()
+            if profile is not None:
+                profile.end()
             window = probe.window(begin, end, seconds)
             pairs = replace(pairs, prefix=f"{pairs.prefix}again")
             together = await measure(stack.file, pairs, replace(options, generators=1), name="idle-steady")
@@ -45,6 +49,10 @@ async def idle(
     figures = [
         Figure(name="gateway memory per connection", value=rss_kib, unit="KiB", most=18),
         Figure(name="server CPU per connection and second", value=cpu_us, unit="µs", most=6),
+        *(
+            Figure(name=f"- {role}", value=spent_s / connections / seconds * 1e6, unit="µs")
+            for role, spent_s in window.cpu_s.items()
+        ),
         Figure(name="longest event-loop pause, below", value=window.longest_lag_s * 1e3, unit="ms", most=100),
         Figure(name="longest collection, below", value=window.longest_gc_s * 1e3, unit="ms"),
         *_steady(alone, together),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from chatctl.bench.measure import Options, cost_figures, health_figures, job_for, measure, time_figures
+from chatctl.bench.probe import Probe
 from chatctl.bench.result import Figure, Result
 from chatctl.bench.stacks import running
 
@@ -40,6 +41,7 @@ async def scale(
         async with running(folder, gateways=gateways, workers=workers) as stack:
             job = replace(job_for(stack.file, "pairs", pairs), in_flight=in_flight)
             measured = await measure(stack.file, job, options, name=f"scale-{gateways}-{workers}")
+            owned = await Probe(stack.file).read("chat_worker_partitions_owned")
         cost_us = measured.cost_us(measured.window.total_cpu_s)
         first_us = first_us or cost_us
         name = f"{gateways} gateway(s), {workers} worker(s)"
@@ -47,7 +49,17 @@ async def scale(
         figures.append(Figure(name=f"{name}: against one each", value=cost_us / first_us, unit="", most=1.15))
         figures.append(Figure(name=f"{name}: messages per second", value=measured.rate_per_s, unit="1/s"))
         figures += [replace(figure, name=f"{name}: {figure.name}") for figure in health_figures(measured)[:1]]
+        figures += _spread(name, list(owned.values()))
     work = (
         f"life with {pairs} pairs, {in_flight} messages in flight each, {options.duration_s:g} s for each composition"
     )
     return Result(scenario="scale", work=work, figures=figures)
+
+
+def _spread(name: str, owned: Sequence[float]) -> list[Figure]:
+    """Show how evenly rendezvous hashing spread the partitions over the workers."""
+    return [
+        Figure(name=f"{name}: partitions of the {which} loaded worker", value=count, unit="")
+        for which, count in (("most", max(owned)), ("least", min(owned)))
+        if len(owned) > 1
+    ]

@@ -1,0 +1,34 @@
+"""Owns `smoke`: every scenario, as small as it can be: they run, and lose nothing. Its times mean nothing."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from chatctl.bench.measure import Options
+from chatctl.bench.result import Result
+from chatctl.bench.scenarios.away import backlog, storm
+from chatctl.bench.scenarios.grown import grown
+from chatctl.bench.scenarios.idle import idle
+from chatctl.bench.scenarios.life import life, light
+from chatctl.bench.scenarios.peer import peer
+from chatctl.bench.scenarios.steady import scale, steady
+
+TINY: Final = Options(duration_s=0.5, warm_s=0.2)
+PEER: Final = "peer"
+"""The one that needs a package beside what a stack needs."""
+SMOKE: Final[Mapping[str, Callable[[Path], Awaitable[Result]]]] = {
+    "life": lambda folder: life(folder, TINY, pairs=4, in_flight=2),
+    "light": lambda folder: light(folder, TINY, pairs=2),
+    "steady": lambda folder: steady(folder, TINY, connections=8, rate_per_s=40),
+    "idle": lambda folder: idle(folder, TINY, connections=20, talkers=4, rate_per_s=20),
+    "storm": lambda folder: storm(folder, TINY, devices=10, missed=3),
+    "backlog": lambda folder: backlog(folder, TINY, missed=3_000),
+    "grown": lambda folder: grown(folder, TINY, rows=200, pairs=4),
+    "scale": lambda folder: scale(folder, TINY, pairs=4, in_flight=1, compositions=((1, 1), (2, 2))),
+    PEER: lambda folder: peer(folder, TINY, pairs=4, in_flight=2),
+}
+
+
+def lost(result: Result) -> list[str]:
+    """Name what a scenario was not to lose, and lost; times and costs are not looked at."""
+    return [figure.name for figure in result.figures if figure.most == 0 and figure.value]
