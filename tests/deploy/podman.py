@@ -9,6 +9,7 @@ It cannot follow HEALTHCHECK by itself, for that takes systemd: `Container.healt
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -52,51 +53,56 @@ class Image:
     config: Mapping[str, Any]
     """As the image's own document has it."""
 
-    def run(self, *command: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in place of its entry point, to its end."""
-        given = [f"--env={name}={value}" for name, value in (environment or {}).items()]
-        entry = f"--entrypoint={json.dumps(command)}"
-        return _podman("run", "--rm", "--no-healthcheck", *LOCKED, *HERE, *given, entry, self.id)
+        return _podman(
+            "run", "--rm", "--no-healthcheck", *LOCKED, *HERE, f"--entrypoint={json.dumps(command)}", self.id
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
     """A container that was started."""
 
-    id: str
+    name: str
 
     @classmethod
     async def start(cls, image: Image, *arguments: str, environment: Mapping[str, str]) -> "Container":
         """Start one as compose.yaml does: nothing can be written, no capability, no way to more rights."""
+        container = cls(f"chat-test-{secrets.token_hex(6)}")
         given = [f"--env={name}={value}" for name, value in environment.items()]
-        done = await asyncio.to_thread(_podman, "run", "--detach", *LOCKED, *HERE, *given, image.id, *arguments)
-        return cls(_out(done).splitlines()[-1])
+        own = ("--detach", f"--name={container.name}", *LOCKED, *HERE, *given, image.id, *arguments)
+        done = await asyncio.to_thread(_podman, "run", *own)
+        if done.returncode:
+            await container.remove()  # what could not start was made all the same
+        _out(done)
+        return container
 
     async def health(self) -> bool:
         """Run the image's HEALTHCHECK once."""
-        return (await asyncio.to_thread(_podman, "healthcheck", "run", self.id)).returncode == 0
+        return (await asyncio.to_thread(_podman, "healthcheck", "run", self.name)).returncode == 0
 
     async def ask(self, *command: str) -> bool:
         """Run a command in it; tells whether it ended with 0."""
-        return (await asyncio.to_thread(_podman, "exec", self.id, *command)).returncode == 0
+        return (await asyncio.to_thread(_podman, "exec", self.name, *command)).returncode == 0
 
     async def stop(self) -> int:
         """Send its STOPSIGNAL, and give its exit code."""
-        await asyncio.to_thread(_podman, "stop", "--time=40", self.id)
+        await asyncio.to_thread(_podman, "stop", "--time=40", self.name)
         return await self.exit_code()
 
     async def exit_code(self) -> int:
         """Wait for its end."""
-        return int(_out(await asyncio.to_thread(_podman, "wait", self.id)))
+        return int(_out(await asyncio.to_thread(_podman, "wait", self.name)))
 
     async def logs(self) -> str:
         """Give what it wrote."""
-        done = await asyncio.to_thread(_podman, "logs", self.id)
+        done = await asyncio.to_thread(_podman, "logs", self.name)
         return done.stdout + done.stderr
 
     async def remove(self) -> None:
         """Take it away, however it is."""
-        await asyncio.to_thread(_podman, "rm", "--force", "--volumes", self.id)
+        await asyncio.to_thread(_podman, "rm", "--force", "--volumes", self.name)
 
 
 def build(dockerfile: Path) -> Image:
