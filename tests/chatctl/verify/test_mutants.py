@@ -371,6 +371,18 @@ def _leave_a_message_out_of_a_sync(history: History, final: FinalState) -> Run:
     return history, final
 
 
+@caught_by("a_sync_brings_everything")
+def _hide_a_conversation_behind_a_token(history: History, final: FinalState) -> Run:
+    _drop(history, lambda item: isinstance(item, Synced | Seen) and item.link == 7)
+    return history, final
+
+
+@caught_by("a_push_need_not_be_asked_for")
+def _make_a_device_ask_for_what_was_sent_to_it(history: History, final: FinalState) -> Run:
+    _change(history, _is(Seen, user="alice", id="b1"), how="history", at_s=9.0)
+    return history, final
+
+
 @caught_by("streams_run_empty")
 def _leave_an_entry_in_a_stream(history: History, final: FinalState) -> Run:
     return history, replace(final, streams=[StreamEnd("chat:in:{0}", 1, 0)])
@@ -483,6 +495,13 @@ def test_seconds_are_not_counted_while_the_tool_itself_was_late() -> None:
     history, final = _show_a_user_online_late(*good_run())
     history.lags.append((75.5, 0.8))
     assert violations(history, final) == []
+
+
+@pytest.mark.parametrize(("kind", "excused"), [("redis_kill_pubsub", True), ("cut_clients", False)])
+def test_a_push_may_be_lost_where_something_loses_pushes(kind: str, excused: bool) -> None:
+    history, final = _make_a_device_ask_for_what_was_sent_to_it(*good_run())
+    with_fault(history, kind, "any", 2.9, 3.0)
+    assert (violations(history, final) == []) is excused
 
 
 def test_what_nobody_could_read_is_not_judged() -> None:

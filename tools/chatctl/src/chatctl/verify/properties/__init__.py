@@ -10,7 +10,7 @@ from typing import Final, Literal
 from chatctl.verify.case import Case
 from chatctl.verify.final_state import FinalState
 from chatctl.verify.history import History
-from chatctl.verify.properties import liveness, marks, order, presence, storage
+from chatctl.verify.properties import deliveries, liveness, marks, order, presence, storage
 from chatctl.verify.properties.violation import Check, Violation
 
 Kind = Literal["safety", "liveness", "presence"]
@@ -59,6 +59,7 @@ PROPERTIES: Final[tuple[Property, ...]] = (
     Property(storage.refused_stays_out, "safety"),
     Property(storage.nobody_sees_what_is_not_theirs, "safety"),
     Property(storage.frames_are_the_protocols, "safety"),
+    Property(deliveries.a_sync_brings_everything, "safety"),
     Property(storage.accepted_is_accounted_for, "safety", needs=("rows", "streams", "dead")),
     Property(storage.settled_after_commit, "safety", needs=("early",)),
     Property(storage.fenced_worker_has_no_effect, "safety", needs=("stale",)),
@@ -69,6 +70,7 @@ PROPERTIES: Final[tuple[Property, ...]] = (
     Property(liveness.messages_arrive_in_time, "liveness"),
     Property(liveness.receipts_arrive_in_time, "liveness"),
     Property(liveness.late_devices_complete_after_one_sync, "liveness"),
+    Property(deliveries.a_push_need_not_be_asked_for, "liveness"),
     Property(liveness.streams_run_empty, "liveness", needs=("streams",)),
     Property(liveness.a_drained_gateway_names_its_reason, "liveness"),
     Property(liveness.a_stalled_client_moves_nobody, "liveness"),
