@@ -10,6 +10,7 @@ from chatctl.faults.proxy import Proxy
 from chatctl.faults.toxics import (
     Bandwidth,
     Direction,
+    Hears,
     Latency,
     LimitData,
     LoseAnswer,
@@ -156,13 +157,17 @@ async def test_a_cut_cable_does_not_tell_that_the_other_end_closed() -> None:
         assert await reader.read(1) == b""
 
 
+def _asking(request: bytes) -> Callable[[], Hears]:
+    return lambda: lambda piece: request in piece
+
+
 @pytest.mark.parametrize(
     "toxic",
     [
         Timeout(direction=UP, timeout_s=0.05),
         ResetPeer(direction=UP),
         ResetPeer(direction=DOWN),
-        LoseAnswer(direction=UP, request=b"data"),
+        LoseAnswer(direction=UP, listener=_asking(b"data")),
     ],
 )
 async def test_a_connection_that_is_given_up_is_reset_at_both_ends_and_the_next_one_works(toxic: Toxic) -> None:
@@ -180,7 +185,7 @@ async def test_a_lost_answer_is_one_to_a_request_that_was_heard_and_to_no_other(
     echo = Echo()
     async with proxied(echo) as (proxy, connect):
         line = await connect()
-        with proxy.afflicted(LoseAnswer(direction=UP, request=b"COMMIT")):
+        with proxy.afflicted(LoseAnswer(direction=UP, listener=_asking(b"COMMIT"))):
             assert await echoed(line, b"SELECT") == b"SELECT"
             line[1].write(b"INSERT; COMMIT")
             with pytest.raises(ConnectionResetError):

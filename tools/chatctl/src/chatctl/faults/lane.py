@@ -13,6 +13,7 @@ from chatctl.faults.toxics import (
     WAY_BYTES,
     Bandwidth,
     Direction,
+    Hears,
     Latency,
     LimitData,
     LoseAnswer,
@@ -84,6 +85,7 @@ class Lane:
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._waiting_bytes = 0
         self._afflicted: dict[int, tuple[Toxic, bool]] = {}
+        self._listening: dict[int, tuple[LoseAnswer, Hears]] = {}
         self._passed_bytes: dict[int, int] = {}
         self._clock = asyncio.get_running_loop().time
         self._came_at = self._clock()
@@ -180,10 +182,16 @@ class Lane:
                     self._let_out(piece[: toxic.limit_bytes - passed])
                     self._cut()
                     return True
-            elif isinstance(toxic, LoseAnswer) and toxic.request in piece and self.other is not None:
+            elif isinstance(toxic, LoseAnswer) and self._hears(toxic, piece) and self.other is not None:
                 self.other._answer_lost = True
         self._let_out(piece)
         return False
+
+    def _hears(self, toxic: LoseAnswer, piece: bytes) -> bool:
+        # Kept with its listener: an id alone could come again once a toxic is gone.
+        if id(toxic) not in self._listening:
+            self._listening[id(toxic)] = toxic, toxic.listener()
+        return self._listening[id(toxic)][1](piece)
 
     def _let_out(self, data: bytes) -> None:
         if not self._sink.is_closing():

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from pymysql.err import MySQLError
 
+from chatctl.faults.mysql_requests import commits
 from chatctl.faults.redis_faults import undone
 from chatctl.faults.scene import Scene
 from chatctl.faults.toxics import Direction, LoseAnswer
@@ -53,7 +54,7 @@ async def _kill_workers(connection: Any) -> int:
 @asynccontextmanager
 async def commits_unanswered(scene: Scene, target: str, _random: Random) -> AsyncIterator[str]:
     """Lose the answer to every COMMIT of a worker; the server has carried it out."""
-    with scene.proxy(f"{target}:mysql").afflicted(LoseAnswer(direction=Direction.UP, request=b"COMMIT")):
+    with scene.proxy(f"{target}:mysql").afflicted(LoseAnswer(direction=Direction.UP, listener=commits)):
         yield "every answer to a COMMIT is lost"
 
 

@@ -4,7 +4,7 @@ A toxic afflicts a connection with its probability, decided once for each connec
 a piece of data passes through them in the order of `Toxic`'s alternatives.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from random import Random
@@ -12,6 +12,9 @@ from typing import Final
 
 WAY_BYTES: Final = 1_024
 """Bytes that leave at once over a line of a bounded rate, so that a slow line trickles and does not gush."""
+
+
+Hears = Callable[[bytes], bool]
 
 
 class Direction(StrEnum):
@@ -90,12 +93,13 @@ class LimitData(Afflicting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoseAnswer(Afflicting):
-    """A request that holds `request` passes, and both ends get a reset instead of its answer.
+    """A request passes, and both ends get a reset instead of its answer.
 
     `direction` is the request's. The first bytes that come back prove that the server acted; they are dropped.
     """
 
-    request: bytes
+    listener: Callable[[], Hears]
+    """Makes who listens to one connection: it is told every piece, and tells when such a request has passed whole."""
 
 
 Toxic = Timeout | ResetPeer | Latency | Bandwidth | Slicer | LimitData | LoseAnswer
