@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
+from chatctl.faults.processes import held
 from chatctl.verify.connection import RawConnection
 
 from tests.e2e.scenery import Stage, size, stage
 from tests.harness.cast import Cast
-from tests.harness.faults import paused
 from tests.harness.system import ExtraService, MakeSystem, System, name_of_gateway
 
 PAUSE_S = 20.0
@@ -47,7 +47,7 @@ async def _until_sent(scene: Stage, count: int) -> None:
 
 
 async def _pause(system: System, name: str, seconds: float) -> None:
-    async with paused([system.pid(name)]):
+    with held(system.pid(name)):
         await asyncio.sleep(seconds)  # the fault itself has this length
 
 
@@ -64,7 +64,7 @@ async def test_a_gateway_held_for_longer_than_it_waits_for_its_clients_keeps_tho
     system = await make_stack(gateways=2, workers=1, presence=1)
     async with Cast(system) as cast:
         readers = {name: await cast.online(name) for name in (cast.user(f"reader-{n}") for n in range(READERS))}
-        async with paused([system.pid(name_of_gateway(system, cast.gateway(0)))]):
+        with held(system.pid(name_of_gateway(system, cast.gateway(0)))):
             await _write_to_all(cast, readers, "meanwhile")
             await asyncio.sleep(SILENCE_S + 10)  # the fault itself has this length
         await asyncio.gather(*(_come(reader, "meanwhile") for reader in readers.values()))
@@ -183,10 +183,11 @@ async def test_nothing_is_lost_when_every_subscription_is_cut(make_stack: MakeSy
 
 async def test_messages_flow_while_presence_is_down(make_stack: MakeSystem) -> None:
     system = await make_stack(gateways=2, workers=1, presence=1)
-    async with Cast(system) as cast, paused([system.pid("presence-1")]):
-        alice, bob = cast.user("alice"), cast.user("bob")
-        sender, recipient = await cast.online(alice), await cast.online(bob, gateway=1)
-        await sender.send({"type": "send", "id": "c1", "to": bob, "body": "hi"})
-        await recipient.expect("message", seq=1)
-        await recipient.send({"type": "read_ack", "peer": alice, "seq": 1})
-        await sender.expect("receipt", user=bob, delivered=1, read=1)
+    with held(system.pid("presence-1")):
+        async with Cast(system) as cast:
+            alice, bob = cast.user("alice"), cast.user("bob")
+            sender, recipient = await cast.online(alice), await cast.online(bob, gateway=1)
+            await sender.send({"type": "send", "id": "c1", "to": bob, "body": "hi"})
+            await recipient.expect("message", seq=1)
+            await recipient.send({"type": "read_ack", "peer": alice, "seq": 1})
+            await sender.expect("receipt", user=bob, delivered=1, read=1)

@@ -2,8 +2,9 @@
 
 import asyncio
 
+from chatctl.faults.processes import held
+
 from tests.harness.cast import Cast
-from tests.harness.faults import paused
 from tests.harness.handshake import Answer, handshake
 from tests.harness.system import MakeSystem
 
@@ -45,7 +46,7 @@ async def test_a_gateway_without_its_redis_is_not_ready_and_takes_again_when_it_
     async with Cast(system) as cast:
         redis = next(process.pid for process in system.processes() if process.role == "redis")
         assert redis is not None
-        async with paused([redis]):
+        with held(redis):
             async with asyncio.timeout(30):
                 while (answer := await _try(cast, cast.user("a"))).status == 101:
                     await asyncio.sleep(0.2)

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
+from chatctl.faults.processes import held
 from chatctl.verify.connection import Refused
 from redis.exceptions import OutOfMemoryError
 
 from tests.e2e.scenery import Stage, stage
 from tests.harness.cast import Cast
-from tests.harness.faults import paused
 from tests.harness.system import MakeSystem, System
 
 ROOM_BYTES: Final = 600_000
@@ -76,9 +76,9 @@ async def test_a_redis_that_filled_while_nothing_was_settled_empties_itself_and_
     make_stack: MakeSystem, role: str
 ) -> None:
     system = await make_stack(gateways=2, workers=2, presence=1)
-    held = [process.pid for process in system.processes() if process.role == role]
+    pids = [process.pid for process in system.processes() if process.role == role and process.pid is not None]
     async with stage(system, users=20, peers=4) as scene, little_room(system) as redis:
-        async with paused([pid for pid in held if pid is not None]):
+        with held(*pids):
             messages = write(scene)
             await until(lambda: is_full(redis))
             dead_at = await last_beat_ends(redis)

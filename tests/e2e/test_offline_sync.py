@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
+from chatctl.faults.processes import held
 from chatctl.verify.connection import RawConnection
 from chatctl.verify.contract import Frame
 from chatctl.verify.device import BareDevice
 from redis.asyncio import Redis
 
 from tests.harness.cast import Cast
-from tests.harness.faults import paused
 from tests.harness.system import MakeSystem, System
 
 MESSAGES = 200
@@ -209,7 +209,7 @@ async def _lose_a_read_ack(system: System, reader: BareDevice, peer: str) -> Non
     workers = [process.pid for process in system.processes() if process.role == "worker" and process.pid is not None]
     redis = system.redis()
     try:
-        async with paused(workers):
+        with held(*workers):
             reader.read(peer, 1)
             async with asyncio.timeout(10):
                 while not await _backlog(redis):

@@ -1,4 +1,4 @@
-"""Owns the faults that tests do to a system: kills at random, pauses, and the load that runs meanwhile."""
+"""Owns the kills at random of the fault tests, and the load that runs meanwhile; other faults are `chatctl.faults`'."""
 
 import asyncio
 import os
@@ -41,19 +41,6 @@ class Killer:
         with suppress(ProcessLookupError):
             os.kill(victim.pid or 0, signal.SIGKILL)
             self.killed.append(victim.name)
-
-
-@asynccontextmanager
-async def paused(pids: Sequence[int]) -> AsyncIterator[None]:
-    """Hold processes with SIGSTOP, and let them go on however the block ends."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from random import Random
 from typing import Final
 
@@ -61,14 +61,25 @@ async def _ended(handle: int) -> None:
 async def paused(scene: Scene, target: str, _: Random) -> AsyncIterator[str]:
     """Hold a process with SIGSTOP."""
     pid = scene.pid(target)
-    handle = os.pidfd_open(pid)
-    try:
-        signal.pidfd_send_signal(handle, signal.SIGSTOP)
+    with held(pid):
         yield f"pid {pid}"
+
+
+@contextmanager
+def held(*pids: int) -> Iterator[None]:
+    """Hold processes with SIGSTOP for the length of a block. Raises `ProcessLookupError` for one that is gone."""
+    handles: list[int] = []
+    try:
+        # By handles: a process that ends meanwhile must not give its number, and its SIGCONT, to another.
+        handles += [os.pidfd_open(pid) for pid in pids]
+        for handle in handles:
+            signal.pidfd_send_signal(handle, signal.SIGSTOP)
+        yield
     finally:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, signal.SIGCONT)
-        os.close(handle)
+        for handle in handles:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGCONT)
+            os.close(handle)
 
 
 @asynccontextmanager
