@@ -1,10 +1,13 @@
 """Services with one part replaced: bugs that a simulation has to find. The product has no switch for them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from chatctl.simulate.services import ROLES, SimulatedWorker
-from delivery_worker.inbox import RedisInbox, StreamEntry
+import pytest
+from chatctl.simulate.services import ROLES, Compose, SimulatedGateway, SimulatedWorker
+from chatctl.simulate.twin_mysql.tables import TABLES
+from chatctl.verify.planted.bugs import BUGS
 from delivery_worker.router import RedisRouter
 
 
@@ -17,25 +20,6 @@ class Forgetful(RedisRouter):
         return {}
 
 
-class SettlingInbox(RedisInbox):
-    """Settles what it reads, before any commit."""
-
-    async def read(self, epoch: int, partitions: Sequence[int], count: int) -> list[StreamEntry]:
-        """Read, and delete."""
-        entries = await super().read(epoch, partitions, count)
-        for entry in entries:
-            await self._redis.writer.xdel(self._keys.inbox(entry.partition), entry.id)
-        return entries
-
-
-class SettlingWorker(SimulatedWorker):
-    """Settle before commit."""
-
-    def __init__(self, name: str, roads: Any) -> None:
-        super().__init__(name, roads)
-        self.inbox = SettlingInbox(self.connect, keys=self.keys, worker=self.worker)
-
-
 class RoutelessWorker(SimulatedWorker):
     """Messages reach nobody before the next sync."""
 
@@ -44,7 +28,17 @@ class RoutelessWorker(SimulatedWorker):
         self.router.__class__ = Forgetful
 
 
-PLANTED = {
-    "settle before commit": {**ROLES, "worker": SettlingWorker},
-    "no routes": {**ROLES, "worker": RoutelessWorker},
-}
+ROUTELESS: Mapping[str, Compose] = {**ROLES, "worker": RoutelessWorker}
+
+
+def planted(name: str) -> Mapping[str, Compose]:
+    """Give the services with one of `verify`'s bugs: its root, on the twins."""
+    bug = BUGS[name]
+    twin = SimulatedWorker if bug.role == "worker" else SimulatedGateway
+    return {**ROLES, bug.role: type(f"{bug.app.__name__}OnTwins", (twin, bug.app), {})}
+
+
+def prepare(name: str, patch: pytest.MonkeyPatch) -> None:
+    """Put out of the bug's way what would hide it: in the twin, the schema's unique key of client ids."""
+    if BUGS[name].statements:
+        patch.setitem(TABLES, "message", replace(TABLES["message"], unique=()))

@@ -25,6 +25,10 @@ class Bug:
     """What it does wrong."""
     faults: tuple[str, ...]
     """The kinds of faults that provoke it."""
+    shown_by: frozenset[str]
+    """The properties that it breaks: one of them has to catch it. That it breaks others besides proves nothing."""
+    duration_s: float = 60.0
+    """How long a run takes that provokes it enough."""
     statements: tuple[str, ...] = ()
     """What is done to the schema before anybody talks."""
 
@@ -47,66 +51,95 @@ class Bug:
                 await cursor.execute(statement)
 
 
+SLOW_STORE: Final = ("slow_line:worker-1:mysql", "slow_line:worker-2:mysql")
+"""One worker's commits take long while the other's syncs do not."""
+SLOW_REDIS: Final = ("slow_line:gateway-1:redis", "slow_line:gateway-2:redis")
+"""What a gateway asks of Redis is on its way for long, and so is its subscribing again."""
 STORE_FAULTS: Final = ("mysql_read_only", "mysql_lock_wait", "mysql_kill_connections", "partition_worker_mysql")
 
 BUGS: Final[Mapping[str, Bug]] = {
     "ack_before_commit": Bug(
-        app=batches.AckBeforeCommit, says="answers `sent` before the COMMIT", faults=(*STORE_FAULTS, "redis_flush")
+        app=batches.AckBeforeCommit,
+        says="answers `sent` before the COMMIT",
+        faults=(*STORE_FAULTS, "redis_flush"),
+        shown_by=frozenset({"confirmed_is_stored", "one_entry_per_message", "told_is_as_stored"}),
     ),
     "settle_before_commit": Bug(
         app=batches.SettleBeforeCommit,
         says="settles entries before the COMMIT",
         faults=("partition_worker_mysql", "mysql_lock_wait", "kill:worker"),
+        shown_by=frozenset({"settled_after_commit"}),
+        duration_s=20.0,
     ),
     "no_dedupe": Bug(
         app=stores.NoDedupe,
         says="looks no client id up",
         faults=("cut_clients", "kill:gateway", "redis_kill_normal", "kill:worker"),
         statements=NO_UNIQUE_ID,
+        shown_by=frozenset({"one_entry_per_message"}),
     ),
     "dedupe_with_expiry": Bug(
         app=stores.DedupeWithExpiry,
         says="knows client ids for 2 s",
         faults=("partition_gateway_clients", "pause_long:gateway", "redis_kill_pubsub"),
         statements=NO_UNIQUE_ID,
+        shown_by=frozenset({"one_entry_per_message"}),
     ),
     "unfenced_upsert": Bug(
         app=stores.UnfencedUpsert,
         says="inserts messages by an upsert, behind no fence",
         faults=("partition_worker_mysql", "pause_long:worker", "partition_worker_redis"),
+        shown_by=frozenset({"fenced_worker_has_no_effect", "confirmed_is_stored", "a_number_names_one_message"}),
     ),
     "memory_before_commit": Bug(
-        app=batches.MemoryBeforeCommit, says="remembers a batch before its COMMIT was answered", faults=STORE_FAULTS
+        app=batches.MemoryBeforeCommit,
+        says="remembers a batch before its COMMIT was answered",
+        faults=STORE_FAULTS,
+        shown_by=frozenset({"numbers_have_no_holes"}),
     ),
     "receipt_on_write": Bug(
-        app=gateways.ReceiptOnWrite, says="acknowledges for a device when it writes to its socket", faults=("kill",)
+        app=gateways.ReceiptOnWrite,
+        says="acknowledges for a device when it writes to its socket",
+        faults=("kill",),
+        shown_by=frozenset({"nothing_is_claimed_unsaid"}),
+        duration_s=15.0,
     ),
     "no_sync_after_wipe": Bug(
-        app=gateways.NoSyncAfterWipe, says="syncs nobody when Redis was emptied", faults=("redis_flush",)
+        app=gateways.NoSyncAfterWipe,
+        says="syncs nobody when Redis was emptied",
+        faults=("redis_flush",),
+        shown_by=frozenset({"every_device_is_complete", "messages_arrive_in_time", "receipts_converge"}),
     ),
     "removes_another": Bug(
         app=gateways.RemovesAnother,
         says="removes every member of a device that leaves",
         faults=("cut_clients", "partition_gateway_clients"),
+        shown_by=frozenset(
+            {"nobody_flaps", "a_late_leaver_evicts_nobody", "no_ghosts_remain", "every_device_is_complete"}
+        ),
     ),
     "routes_before_commit": Bug(
         app=batches.RoutesBeforeCommit,
         says="looks routes up before the COMMIT",
-        faults=("mysql_lock_wait", "cut_clients"),
+        faults=SLOW_STORE,
+        shown_by=frozenset({"a_push_need_not_be_asked_for", "every_device_is_complete", "receipts_converge"}),
     ),
     "second_confirmation_ignored": Bug(
         app=gateways.SecondConfirmationIgnored,
         says="takes a subscription made again for the first",
-        faults=("redis_kill_pubsub",),
+        faults=("redis_kill_pubsub", "redis_kill_pubsub", *SLOW_REDIS),
+        shown_by=frozenset({"every_device_is_complete", "messages_arrive_in_time", "receipts_converge"}),
     ),
     "token_after_read": Bug(
         app=syncs.TokenAfterRead,
         says="takes a sync's token after its read",
-        faults=("cut_clients", "redis_kill_pubsub"),
+        faults=("redis_kill_pubsub", "redis_kill_pubsub", "cut_clients", *SLOW_REDIS),
+        shown_by=frozenset({"a_sync_brings_everything", "every_device_is_complete"}),
     ),
     "acks_dropped": Bug(
         app=gateways.AcksDropped,
         says="drops acknowledgements whose XADD failed",
-        faults=("redis_full", "redis_kill_normal"),
+        faults=("redis_kill_normal", "lossy_line:gateway-1:redis", "lossy_line:gateway-2:redis"),
+        shown_by=frozenset({"receipts_converge", "receipts_arrive_in_time"}),
     ),
 }

@@ -1,36 +1,42 @@
 """Planted in what a sync says of itself: a token that is taken after the read."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from chatcore.push import Page
 from chatcore.stream import SyncRequest
 from delivery_worker.app import WorkerApp
-from delivery_worker.pager import Position, encode_token
+from delivery_worker.pager import encode_token
 from delivery_worker.store.batches import NOW
 from delivery_worker.store.devices import DeviceStore
 from delivery_worker.store.ownership import Meta
-from delivery_worker.store.reads import Opening, ReadStore
+from delivery_worker.store.reads import ReadStore
 from delivery_worker.store.session import Session
-from delivery_worker.syncs import Ahead, Syncer
+from delivery_worker.syncs import Answer, Syncer
 
-SLOW_S: Final = 2.0
+SLOW_S: Final = 1.0
 """Seconds from the read to the token: a busy database's."""
 
 
 class _LateToken(Syncer):
-    """Takes the time for the token when the page is read, and none off for what is under way."""
+    """Takes the time for the token when the pages are read, and none off for what is under way."""
 
     session: Session
 
-    async def _page(self, request: SyncRequest, opening: Opening, position: Position | None, ahead: Ahead) -> Page:
-        page = await super()._page(request, opening, position, ahead)
-        if not page.token:
-            return page
+    async def _read(self, requests: Sequence[SyncRequest], *, registered: bool = False) -> list[Answer]:
+        answers = await super()._read(requests, registered=registered)
         await asyncio.sleep(SLOW_S)
-        now = int((await self.session.go_on(NOW))[0][0][0])
+        now = int((await self.session.run(NOW))[0][0][0])
+        return [self._late(answer, now) for answer in answers]
+
+    def _late(self, answer: Answer, now: int) -> Answer:
+        request, page = answer.request, answer.page
+        if page is None or not page.token:
+            return answer
         token = encode_token(self._epoch, now, request.user, request.device)
-        return Page(page.number, "", token, page.frame.replace(page.token.encode(), token.encode()))
+        frame = page.frame.replace(page.token.encode(), token.encode())
+        return answer._replace(page=Page(page.number, "", token, frame))
 
 
 class TokenAfterRead(WorkerApp):
