@@ -14,6 +14,7 @@ from chatctl.commands import (
     down,
     drain,
     epoch,
+    explain,
     kick,
     logs,
     looks,
@@ -28,7 +29,7 @@ from chatctl.failure import Failure
 app = App(name="chatctl", help="The local stack of the chat backend, and what people need around it.", version_flags=[])
 COMMANDS = (
     *(up.up, down.down, token.token, chat.chat, logs.logs, asyncapi.asyncapi),
-    *(looks.backlog, looks.partitions, looks.owners, looks.who, check.check),
+    *(looks.backlog, looks.partitions, looks.owners, looks.who, check.check, explain.explain),
     *(accounts.acl, accounts.grants),
     *(kick.kick, revoke.revoke, drain.drain, dead.app, epoch.app, bench.app, simulate.simulate, verify.verify),
 )
