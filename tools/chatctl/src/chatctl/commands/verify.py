@@ -30,6 +30,7 @@ def verify(
     dir: Path = Path(".verify"),  # noqa: A002 - the option's name
     against: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     token_command: str | None = None,
+    disturbed: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Check what is promised: many clients talk while things break, then everything they saw is judged.
 
@@ -45,6 +46,7 @@ def verify(
     dir: Where the run leaves its reports and the logs of its stack.
     against: Base URLs of gateways that run elsewhere: the client side and its checks, without faults of our own.
     token_command: With `--against`: a command that prints a token for the user in its last word.
+    disturbed: With `--against`: somebody breaks it meanwhile; only what comes after the talk is judged by seconds.
     """
     drawn = random.SystemRandom().randrange(1 << 30) if seed is None else seed
     folder = (dir / f"run-{drawn}").resolve()
@@ -58,7 +60,8 @@ def verify(
             advice = "say with --token-command how to get a token"
             raise Failure("a deployment needs tokens", advice=advice)
         again += f" --against {' '.join(against)} --token-command '{token_command}'"
-        run = asyncio.run(run_against(options, Remote(against, token_command), _say))
+        again += " --disturbed" if disturbed else ""
+        run = asyncio.run(run_against(options, Remote(against, token_command, disturbed=disturbed), _say))
     else:
         again += f" --faults {chosen}" + (f" --planted {planted}" if planted else "")
         run = asyncio.run(run_privately(options, _say))

@@ -26,6 +26,8 @@ LAG_LOOK_S: Final = 0.05
 """The tool looks so often whether it is late itself."""
 LATE_S: Final = 0.1
 """Seconds late that are worth noting."""
+ELSEWHERE: Final = ("elsewhere", "system")
+"""Kind and target of what others do to a system while it is watched; it lasts as long as the talk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,9 @@ async def _act(
     await until(lambda: all(player.device.inbox.synced for player in present), ARRIVE_S)
     say(f"{options.duration_s:.0f} s of talk" + (f" and {len(plan.faults)} faults" if plan and plan.faults else ""))
     ending = asyncio.get_running_loop().time() + options.duration_s
+    disturbed = isinstance(system, Remote) and system.disturbed
+    if disturbed:
+        history.faults.append(Fault(history.clock(), *ELSEWHERE, begins=True))
     if plan is not None and isinstance(system, Scene):
 
         def note(told: FaultNote) -> None:
@@ -115,6 +120,8 @@ async def _act(
 
         await run_faults(plan, system, note)
     await asyncio.sleep(max(0.0, ending - asyncio.get_running_loop().time()))
+    if disturbed:
+        history.faults.append(Fault(history.clock(), *ELSEWHERE, begins=False))
 
 
 @asynccontextmanager

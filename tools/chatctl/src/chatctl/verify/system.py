@@ -48,8 +48,10 @@ class Remote:
     A token is made once per user and kept: make them valid for the length of the run.
     """
 
-    def __init__(self, gateways: Sequence[str], token_command: str) -> None:
+    def __init__(self, gateways: Sequence[str], token_command: str, *, disturbed: bool = False) -> None:
         self.gateways = list(gateways)
+        self.disturbed = disturbed
+        """Somebody else breaks it while the clients talk: only what comes after is judged by seconds."""
         self._command = token_command
         self._tokens: dict[str, str] = {}
 
