@@ -1,5 +1,8 @@
 """`acl`, `grants` and `token`: accounts and tokens without a running system."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jwt
@@ -61,9 +64,26 @@ async def test_an_account_that_there_is_not_is_named_and_nothing_is_printed(tmp_
         assert "gatway" in done.err
 
 
-async def test_a_token_is_signed_with_the_secret_that_the_environment_names() -> None:
+def test_a_token_is_signed_with_the_secret_that_the_environment_names() -> None:
     secret = "of-a-system-that-runs-elsewhere-1"
-    done = await chatctl("token", "alice", environment={"CHAT_JWT_SECRET": secret, "CHAT_JWT_ISSUER": "me"})
-    assert done.code == 0, done.err
-    claims = jwt.decode(done.out.strip(), secret, algorithms=["HS256"], audience="chat", issuer="me")
-    assert claims["sub"] == "alice"
+    environment = {**os.environ, "CHAT_JWT_SECRET": secret, "CHAT_JWT_ISSUER": "me"}
+    for module, arguments in (("chatctl", ("token", "alice")), ("chatctl.tokens", ("alice",))):
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        claims = jwt.decode(done.stdout.strip(), secret, algorithms=["HS256"], audience="chat", issuer="me")
+        assert claims["sub"] == "alice"
+
+
+def test_without_a_secret_no_token_is_made() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "CHAT_JWT_SECRET"}
+    done = subprocess.run(
+        [sys.executable, "-m", "chatctl.tokens", "alice"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "CHAT_JWT_SECRET" in done.stderr

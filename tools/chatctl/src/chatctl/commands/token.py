@@ -1,12 +1,11 @@
 """`token`: a token of the local stack, or of the system that the environment names."""
 
-import os
 from pathlib import Path
 
 from chatctl.deployment import LOCAL
 from chatctl.stack import stack_file
 from chatctl.stack.stack_file import JwtSettings
-from chatctl.tokens import sign
+from chatctl.tokens import from_environment, sign
 
 
 def token(user: str, *, device: str | None = None, ttl: float = 3600, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
@@ -22,11 +21,5 @@ def token(user: str, *, device: str | None = None, ttl: float = 3600, dir: Path 
 
 
 def _settings(folder: Path | None) -> JwtSettings:
-    secret = os.environ.get("CHAT_JWT_SECRET")
-    if folder is not None or not secret:
-        return stack_file.read_running((folder or LOCAL).resolve()).jwt
-    return JwtSettings(
-        secret=secret,
-        audience=os.environ.get("CHAT_JWT_AUDIENCE", "chat"),
-        issuer=os.environ.get("CHAT_JWT_ISSUER", "chat"),
-    )
+    named = from_environment() if folder is None else None
+    return named or stack_file.read_running((folder or LOCAL).resolve()).jwt
