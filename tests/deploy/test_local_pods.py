@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from chatclient import Message, Receipt, connect
+from chatctl.stack.executables import find
 from chatctl.stack.stack_file import JwtSettings
 from chatctl.tokens import sign
 
@@ -76,6 +77,17 @@ async def test_mysqld_exporters_account_reads_all_that_dashboards_and_rules_ask_
     text = await exported(pods, "prometheus-mysqld-exporter", "--web.listen-address", {"DATA_SOURCE_NAME": source})
     assert "mysql_up 1" in text
     assert missing("mysql", text) == set()
+
+
+@pytest.mark.parametrize("part", ["redis", "mysql"])
+async def test_a_store_is_asked_for_its_life_without_a_password(pods: LocalPods, part: str) -> None:
+    container = pods.manifests.workload(part).main.body
+    for probe in ("startupProbe", "readinessProbe"):
+        command, *arguments = container[probe]["exec"]["command"]
+        # Both take options before what they are to do.
+        here = ("-p", str(pods.redis_port)) if part == "redis" else (f"--port={pods.mysql.port}",)
+        process = await asyncio.create_subprocess_exec(find(command, package=f"{part}-client"), *here, *arguments)
+        assert await process.wait() == 0
 
 
 async def exported(pods: LocalPods, name: str, option: str, told: dict[str, str]) -> str:
