@@ -98,7 +98,7 @@ def _configuration(module: str, table: Mapping[str, Any], row: Mapping[str, Any]
         breaks=row.get("breaks", ""),
         quick=row.get("quick", False),
         live=live,
-        symmetry=table.get("symmetry", False),
+        symmetry=row.get("symmetry", table.get("symmetry", False)),
         constants={**table["constants"], **row.get("set", {})},
         properties=table["temporal"] if live else row.get("invariants", table["invariants"]),
     )
