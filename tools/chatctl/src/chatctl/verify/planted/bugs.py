@@ -96,6 +96,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         says="remembers a batch before its COMMIT was answered",
         faults=STORE_FAULTS,
         shown_by=frozenset({"numbers_have_no_holes"}),
+        duration_s=30.0,
     ),
     "receipt_on_write": Bug(
         app=gateways.ReceiptOnWrite,
@@ -139,7 +140,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "acks_dropped": Bug(
         app=gateways.AcksDropped,
         says="drops acknowledgements whose XADD failed",
-        faults=("redis_kill_normal", "lossy_line:gateway-1:redis", "lossy_line:gateway-2:redis"),
+        faults=("redis_full", "redis_kill_normal", *SLOW_REDIS),
         shown_by=frozenset({"receipts_converge", "receipts_arrive_in_time"}),
     ),
 }
