@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,24 +21,38 @@ MAX_SUBSCRIPTIONS = 200
 SILENCE_S = 60.0
 """How long a gateway waits for a sign of life."""
 READERS = 100
-CROWD = 600
-"""Users of the wipes with many connections; each third has a second device."""
 
 
-async def _under_load(
-    system: System, disturb: Callable[[Stage], Awaitable[None]], *, rate: int = 80, users: int = 0, peers: int = 3
-) -> None:
-    messages = size("DISTURBED_MESSAGES", 2_400)
-    async with stage(system, users=users or size("DISTURBED_USERS", 16), peers=peers) as scene:
-        load = asyncio.create_task(scene.load(messages, rate).run(), name="load")
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How many messages go through a disturbance: between each user and so many neighbours, so many a second."""
+
+    messages: int = 2_400
+    users: int = 16
+    peers: int = 3
+    per_s: int = 80
+
+
+USUAL = Talk(messages=size("DISTURBED_MESSAGES", 2_400), users=size("DISTURBED_USERS", 16))
+MUCH = Talk(messages=10_000, users=40, peers=5, per_s=250)
+"""Over 200 conversations, as in the chaos of kills."""
+MANY = Talk(messages=USUAL.messages, users=size("CROWD", 600), peers=1)
+"""Each third user has a second device."""
+BEFORE = 240
+"""Messages that are sent before the disturbance begins, at most."""
+
+
+async def _under_load(system: System, disturb: Callable[[Stage], Awaitable[None]], talk: Talk = USUAL) -> None:
+    async with stage(system, users=talk.users, peers=talk.peers) as scene:
+        load = asyncio.create_task(scene.load(talk.messages, talk.per_s).run(), name="load")
         try:
-            await _until_sent(scene, messages // 10)
+            await _until_sent(scene, min(BEFORE, talk.messages // 10))
             await disturb(scene)
             await load
         finally:
             load.cancel()
             await asyncio.gather(load, return_exceptions=True)
-        await scene.judge(messages=messages)
+        await scene.judge(messages=talk.messages)
 
 
 async def _until_sent(scene: Stage, count: int) -> None:
@@ -104,7 +119,7 @@ async def test_nothing_is_lost_when_a_worker_is_held_at_the_worst_points(
 
     try:
         await extra.wait_ready()
-        await _under_load(system, disturb)
+        await _under_load(system, disturb, MUCH)
         extra.signal(signal.SIGTERM)
         assert await extra.exit_code() == 0, extra.log_tail()
     finally:
@@ -149,7 +164,7 @@ async def test_nothing_is_lost_when_redis_is_emptied_under_many_connections(make
         await _flush(system, 3)
         await _presence_is_right(scene)
 
-    await _under_load(system, disturb, users=size("CROWD", CROWD), peers=1)
+    await _under_load(system, disturb, MANY)
 
 
 async def _presence_is_right(scene: Stage) -> None:
