@@ -144,7 +144,7 @@ async def deployed(manifests: Manifests, folder: Path, mysql: MysqlAddress) -> A
             yield pods
         finally:
             await execute(mysql, f"DROP DATABASE {name}")
-            await execute(mysql, "DROP USER chat_application, chat_migrator, chat_exporter")
+            await execute(mysql, "DROP USER IF EXISTS chat_application, chat_migrator, chat_exporter")
 
 
 async def _content(url: str) -> bool:

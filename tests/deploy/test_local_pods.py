@@ -29,7 +29,7 @@ WATCHED = "".join(
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: the accounts have the same names in other tests of the same server
 async def pods(tmp_path_factory: pytest.TempPathFactory, database_server: DatabaseServer) -> AsyncIterator[LocalPods]:
     """The overlay's stores, migrated by its job while its workers wait for that."""
     mysql = await database_server("mariadb")
