@@ -5,6 +5,7 @@ the final state.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -16,7 +17,7 @@ from redis.exceptions import RedisError
 from chatctl.verify.case import RECOVERY_S, Case
 from chatctl.verify.connection import ConnectionClosed, RawConnection, Refused
 from chatctl.verify.final_state import DeviceEnd, Entry, FinalState, StreamEnd
-from chatctl.verify.history import History, Pair
+from chatctl.verify.history import History, Pair, pair_of
 from chatctl.verify.ledger import Ledger
 from chatctl.verify.population import Player, Population, bare_device, stopped
 from chatctl.verify.probes import Prober, users_of
@@ -42,7 +43,7 @@ T = TypeVar("T")
 TRIES: Final = 5
 """Of one reading through the protocol; between them a second."""
 READERS: Final = 8
-"""Conversations that are read at once."""
+"""Users whose conversations are read at once."""
 UNREADABLE: Final = (OSError, RedisError, MySQLError, TimeoutError)
 
 
@@ -203,13 +204,20 @@ class Settling:
     async def _logs(self, *, mirrored: bool = False) -> dict[Pair, list[Entry]]:
         gate = asyncio.Semaphore(READERS)
         found: dict[Pair, list[Entry]] = {}
+        peers: dict[str, list[str]] = defaultdict(list)
+        for pair in sorted(self._pairs):
+            user, peer = pair[::-1] if mirrored else pair
+            peers[user].append(peer)
 
-        async def read(pair: Pair) -> None:
+        async def read(user: str) -> None:
+            # All of a user on one connection: a second one of the device would replace the first.
+            async def logs(connection: RawConnection) -> dict[Pair, list[Entry]]:
+                return {pair_of(user, peer): await read_log(connection, peer) for peer in peers[user]}
+
             async with gate:
-                user, peer = pair[::-1] if mirrored else pair
-                found[pair] = await self._read(user, "judge", lambda connection: read_log(connection, peer))
+                found.update(await self._read(user, "judge", logs))
 
-        await asyncio.gather(*(read(pair) for pair in self._pairs))
+        await asyncio.gather(*(read(user) for user in peers))
         return found
 
     async def _views(self) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
