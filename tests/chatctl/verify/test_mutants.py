@@ -377,6 +377,12 @@ def _hide_a_conversation_behind_a_token(history: History, final: FinalState) -> 
     return history, final
 
 
+@caught_by("a_sync_brings_every_mark")
+def _hide_a_mark_behind_a_token(history: History, final: FinalState) -> Run:
+    _drop(history, lambda item: isinstance(item, Claimed) and item.link == 7)
+    return history, final
+
+
 @caught_by("a_push_need_not_be_asked_for")
 def _make_a_device_ask_for_what_was_sent_to_it(history: History, final: FinalState) -> Run:
     _change(history, _is(Seen, user="alice", id="b1"), how="history", at_s=9.0)

@@ -1,8 +1,8 @@
 """Owns the audit of the fence: who wrote messages, and who was owner of their partitions when they were written.
 
-Two triggers in the private database note each message and each takeover with the account that wrote it, in the writing
-transaction itself: what is rolled back leaves no note, and their order is the order of the partition's lock. They are
-this tool's own and only ever made in a stack of its own.
+Triggers in the private database note each message, added or written over, and each takeover, with the account that
+wrote it, in the writing transaction itself: what is rolled back leaves no note, and their order is the order of the
+partition's lock. They are this tool's own and only ever made in a stack of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +23,8 @@ STATEMENTS: Final = (
         owner VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL
     ) ENGINE=InnoDB""",
     """CREATE TRIGGER verify_written AFTER INSERT ON message FOR EACH ROW
+        INSERT INTO verify_audit (account, conversation_id, seq) VALUES (USER(), NEW.conversation_id, NEW.seq)""",
+    """CREATE TRIGGER verify_rewritten AFTER UPDATE ON message FOR EACH ROW
         INSERT INTO verify_audit (account, conversation_id, seq) VALUES (USER(), NEW.conversation_id, NEW.seq)""",
     """CREATE TRIGGER verify_taken AFTER UPDATE ON partition_owner FOR EACH ROW
         INSERT INTO verify_audit (account, partition_id, owner) VALUES (USER(), NEW.partition_id, NEW.owner)""",

@@ -60,6 +60,7 @@ PROPERTIES: Final[tuple[Property, ...]] = (
     Property(storage.nobody_sees_what_is_not_theirs, "safety"),
     Property(storage.frames_are_the_protocols, "safety"),
     Property(deliveries.a_sync_brings_everything, "safety"),
+    Property(deliveries.a_sync_brings_every_mark, "safety"),
     Property(storage.accepted_is_accounted_for, "safety", needs=("rows", "streams", "dead")),
     Property(storage.settled_after_commit, "safety", needs=("early",)),
     Property(storage.fenced_worker_has_no_effect, "safety", needs=("stale",)),

@@ -48,6 +48,16 @@ class _Shelf:
             self.upto += 1
 
 
+Mark = tuple[int, int]
+"""Delivered, and read."""
+_Marks = dict[str, dict[str, Mark]]
+
+
+def _raise(marks: dict[str, Mark], peer: str, delivered: int, read: int) -> None:
+    before = marks.get(peer, (0, 0))
+    marks[peer] = (max(before[0], delivered), max(before[1], read))
+
+
 @dataclass(slots=True)
 class _Course:
     """A run, followed from one observation to the next."""
@@ -59,6 +69,13 @@ class _Course:
     """`last`, when a device last began a handshake."""
     owed: dict[int, dict[Pair, int]] = field(default_factory=dict)
     """`last`, when the handshake of a connection began whose first sync has not come."""
+    marks: _Marks = field(default_factory=lambda: defaultdict(dict))
+    """Of each user's peers, the highest marks that anybody was told."""
+    known: dict[tuple[str, str], dict[str, Mark]] = field(default_factory=lambda: defaultdict(dict))
+    """Of a device's peers, the highest marks that it was told itself."""
+    marks_knocked: dict[tuple[str, str], dict[str, Mark]] = field(default_factory=dict)
+    marks_owed: dict[int, dict[str, Mark]] = field(default_factory=dict)
+    """As `knocked` and `owed`."""
 
     def shelf(self, item: h.Sent | h.Seen | h.Synced) -> _Shelf:
         return self.shelves.setdefault((item.user, item.device), {}).setdefault(item.peer, _Shelf())
@@ -73,8 +90,14 @@ class _Course:
         elif isinstance(item, h.Connecting):
             mine = {pair: seq for pair, seq in self.last.items() if item.user in pair}
             self.knocked[item.user, item.device] = mine
+            self.marks_knocked[item.user, item.device] = dict(self.marks[item.user])
+        elif isinstance(item, h.Claimed):
+            _raise(self.marks[item.other], item.of, item.delivered, item.read)
+            if item.user == item.other:
+                _raise(self.known[item.user, item.device], item.of, item.delivered, item.read)
         elif isinstance(item, h.Welcomed) and (item.user, item.device) in self.knocked:
             self.owed[item.link] = self.knocked[item.user, item.device]
+            self.marks_owed[item.link] = self.marks_knocked[item.user, item.device]
 
 
 def a_sync_brings_everything(case: Case) -> Found:
@@ -89,6 +112,20 @@ def a_sync_brings_everything(case: Case) -> Found:
                 upto = shelves[peer].upto if peer in shelves else 0
                 if upto < seq:
                     what = f"{item.user}/{item.device} was synced up to {upto} of {pair}; {seq} was known before"
+                    yield Violation(what, (item,))
+
+
+def a_sync_brings_every_mark(case: Case) -> Found:
+    """When the first sync of a connection is done, its device knows all marks of its peers that were known before."""
+    course = _Course()
+    for item in case.history.observations:
+        course.follow(item)
+        if isinstance(item, h.SyncDone) and item.link in course.marks_owed:
+            known = course.known[item.user, item.device]
+            for peer, mark in course.marks_owed.pop(item.link).items():
+                told = known.get(peer, (0, 0))
+                if told[0] < mark[0] or told[1] < mark[1]:
+                    what = f"{item.user}/{item.device} was synced and knows {told} of {peer}; {mark} was known before"
                     yield Violation(what, (item,))
 
 
