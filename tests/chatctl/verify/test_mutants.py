@@ -11,6 +11,7 @@ from chatctl.verify.history import (
     Acked,
     Claimed,
     Closed,
+    Connecting,
     Garbled,
     History,
     Observation,
@@ -500,6 +501,13 @@ def test_seconds_are_not_counted_while_the_system_is_disturbed() -> None:
 def test_seconds_are_not_counted_while_the_tool_itself_was_late() -> None:
     history, final = _show_a_user_online_late(*good_run())
     history.lags.append((75.5, 0.8))
+    assert violations(history, final) == []
+
+
+def test_a_user_whose_handshake_is_under_way_need_not_be_shown_offline() -> None:
+    history, final = good_run()
+    _drop(history, _is(PresenceTold, of="carol", at_s=80.3))
+    _insert(history, Connecting(79.5, "carol", "laptop", 0, "ws://one"))
     assert violations(history, final) == []
 
 

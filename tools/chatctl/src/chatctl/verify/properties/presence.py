@@ -90,15 +90,31 @@ def online_shows_in_time(case: Case) -> Found:
                 yield Violation(f"{watch.link.user} did not see {link.user} online {SEEN_S:.0f} s after", shown)
 
 
+def _knocks(case: Case) -> dict[str, list[tuple[float, float]]]:
+    """Return, per user, from when to when a device's handshake was under way: welcomed, or tried again, it is over."""
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    begun: dict[tuple[str, str], float] = {}
+    for item in case.history.observations:
+        if isinstance(item, h.Connecting | h.Welcomed):
+            device = (item.user, item.device)
+            if (begun_s := begun.pop(device, None)) is not None:
+                found[item.user].append((begun_s, item.at_s))
+            if isinstance(item, h.Connecting):
+                begun[device] = item.at_s
+    for (user, _), begun_s in begun.items():
+        found[user].append((begun_s, FOR_EVER))
+    return found
+
+
 def gone_shows_in_time(case: Case) -> Found:
     """A user whose last connection closed is shown offline within 1 s; one who vanished, within the TTL and 5 s."""
-    spans = _spans(case)
+    spans, knocks = _spans(case), _knocks(case)
     for watch in _watches(case):
         known = spans.get(watch.of, [])
         for place, (_, ended_s, link) in enumerate(known):
-            # The server may know that a user is back before the client has read so.
-            knocks = [item.at_s for item in case.of(h.Connecting) if item.user == watch.of and item.at_s >= ended_s]
-            back_s = min([known[place + 1][0] if place + 1 < len(known) else FOR_EVER, *knocks])
+            # The server may know that a user is back before the client has read so, even before the other one ended.
+            under_way = [begun_s for begun_s, over_s in knocks.get(watch.of, ()) if over_s > ended_s]
+            back_s = min([known[place + 1][0] if place + 1 < len(known) else FOR_EVER, *under_way])
             allowed_s = SEEN_S if link.ours else link.ttl_s + GONE_S
             due_s = ended_s + allowed_s
             if watch.since_s > ended_s or due_s > min(back_s, watch.link.down_s, case.end_s):
