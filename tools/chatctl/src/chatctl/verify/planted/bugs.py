@@ -134,7 +134,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "token_after_read": Bug(
         app=syncs.TokenAfterRead,
         says="takes a sync's token after its read",
-        faults=("slow_line:worker-1:redis", "cut_clients", "slow_line:worker-2:redis", "cut_clients"),
+        faults=("redis_kill_pubsub", "redis_kill_pubsub", "cut_clients", *SLOW_REDIS),
         shown_by=frozenset({"a_sync_brings_every_mark", "a_sync_brings_everything", "receipts_converge"}),
     ),
     "acks_dropped": Bug(

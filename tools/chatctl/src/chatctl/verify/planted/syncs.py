@@ -8,6 +8,7 @@ from chatcore.push import Page
 from chatcore.stream import SyncRequest
 from delivery_worker.app import WorkerApp
 from delivery_worker.pager import encode_token
+from delivery_worker.settings import WorkerSettings
 from delivery_worker.store.batches import NOW
 from delivery_worker.store.devices import DeviceStore
 from delivery_worker.store.ownership import Meta
@@ -15,8 +16,10 @@ from delivery_worker.store.reads import ReadStore
 from delivery_worker.store.session import Session
 from delivery_worker.syncs import Answer, Syncer
 
-SLOW_S: Final = 1.0
+SLOW_S: Final = 2.0
 """Seconds from the read to the token: a busy database's."""
+AT_ONCE: Final = 16
+"""Sessions that answer, so that the slow ones keep nobody else waiting."""
 
 
 class _LateToken(Syncer):
@@ -41,6 +44,9 @@ class _LateToken(Syncer):
 
 class TokenAfterRead(WorkerApp):
     """Breaks R4c: a token is below everything that its sync may not have seen."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        super().__init__(settings.model_copy(update={"sync_connections": AT_ONCE}))
 
     def make_syncer(self, reads: ReadStore, session: Session, meta: Meta) -> Syncer:
         """Make one with late tokens."""

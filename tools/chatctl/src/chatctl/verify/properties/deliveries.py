@@ -70,7 +70,7 @@ class _Course:
     owed: dict[int, dict[Pair, int]] = field(default_factory=dict)
     """`last`, when the handshake of a connection began whose first sync has not come."""
     marks: _Marks = field(default_factory=lambda: defaultdict(dict))
-    """Of each user's peers, the highest marks that anybody was told."""
+    """Of each user's peers, the highest marks that any device of the user was told."""
     known: dict[tuple[str, str], dict[str, Mark]] = field(default_factory=lambda: defaultdict(dict))
     """Of a device's peers, the highest marks that it was told itself."""
     marks_knocked: dict[tuple[str, str], dict[str, Mark]] = field(default_factory=dict)
@@ -91,10 +91,10 @@ class _Course:
             mine = {pair: seq for pair, seq in self.last.items() if item.user in pair}
             self.knocked[item.user, item.device] = mine
             self.marks_knocked[item.user, item.device] = dict(self.marks[item.user])
-        elif isinstance(item, h.Claimed):
-            _raise(self.marks[item.other], item.of, item.delivered, item.read)
-            if item.user == item.other:
-                _raise(self.known[item.user, item.device], item.of, item.delivered, item.read)
+        elif isinstance(item, h.Claimed) and item.user == item.other:
+            # What a device says of its own user may be its own word, on the way to the server still.
+            _raise(self.marks[item.user], item.of, item.delivered, item.read)
+            _raise(self.known[item.user, item.device], item.of, item.delivered, item.read)
         elif isinstance(item, h.Welcomed) and (item.user, item.device) in self.knocked:
             self.owed[item.link] = self.knocked[item.user, item.device]
             self.marks_owed[item.link] = self.marks_knocked[item.user, item.device]
@@ -116,7 +116,7 @@ def a_sync_brings_everything(case: Case) -> Found:
 
 
 def a_sync_brings_every_mark(case: Case) -> Found:
-    """When the first sync of a connection is done, its device knows all marks of its peers that were known before."""
+    """When the first sync of a connection is done, its device knows all peers' marks that its user had been told."""
     course = _Course()
     for item in case.history.observations:
         course.follow(item)
