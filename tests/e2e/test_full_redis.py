@@ -12,6 +12,7 @@ from redis.exceptions import OutOfMemoryError
 
 from tests.e2e.scenery import Stage, stage
 from tests.harness.cast import Cast
+from tests.harness.owners import owners, settled_owners
 from tests.harness.system import MakeSystem, System
 
 ROOM_BYTES: Final = 600_000
@@ -33,9 +34,11 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 async def little_room(system: System) -> AsyncIterator[Any]:
     """Leave Redis little room, for good; gives a client that may do everything."""
     redis = system.redis()
-    await limit(redis, ROOM_BYTES)
-    yield redis
-    await redis.aclose()
+    try:
+        await limit(redis, ROOM_BYTES)
+        yield redis
+    finally:
+        await redis.aclose()
 
 
 async def limit(redis: Any, room_bytes: int) -> None:
@@ -102,7 +105,7 @@ async def test_while_something_else_fills_redis_the_system_stands_by_and_goes_on
         sender, recipient = await cast.online(alice), await cast.online(bob)
         await recipient.send({"type": "presence_subscribe", "users": [alice]})
         await recipient.expect("presence", user=alice, online=True)
-        epochs = await owners(system)
+        owned = await settled_owners(system, workers=2)
         while not await is_full(redis):
             await redis.append("foreign", b"x" * 10_000)
         await limit(redis, -BELOW_BYTES)
@@ -132,11 +135,5 @@ async def test_while_something_else_fills_redis_the_system_stands_by_and_goes_on
         await recipient.send({"type": "delivery_ack", "peer": alice, "seq": 1})
         await sender.expect("receipt", user=bob, delivered=1)
         assert recipient.untaken("presence") == [], "alice never went"
-        assert await owners(system) == epochs, "nobody had to take over"
+        assert await owners(system) == owned, "nobody had to take over"
         await cast.online(cast.user("carol"))
-
-
-async def owners(system: System) -> dict[int, int]:
-    async with system.mysql() as connection, connection.cursor() as cursor:
-        await cursor.execute("SELECT partition_id, epoch FROM partition_owner")
-        return {int(partition): int(epoch) for partition, epoch in await cursor.fetchall()}

@@ -7,6 +7,7 @@ from chatctl.verify.audit import Taken, Written, stale_writes
 from chatctl.verify.ledger import Ledger
 
 from tests.conftest import MakeStack
+from tests.harness.owners import settled_owners
 
 
 def test_an_owner_writes_and_its_successor_after_it() -> None:
@@ -24,17 +25,12 @@ async def test_on_a_real_stack_a_row_of_another_worker_is_named_and_a_rolled_bac
     make_stack: MakeStack,
 ) -> None:
     stack = await make_stack(gateways=1, workers=2)
+    owned = await settled_owners(stack, workers=2)
     ledger = Ledger(stack)
     await ledger.prepare()
     conversation = conversation_id("alice", "bob")
-    async with stack.mysql() as mysql:
-        cursor = await mysql.cursor()
-        await cursor.execute("SELECT COUNT(*) FROM partition_owner")
-        (partitions,) = await cursor.fetchone()
-        partition = partition_of(conversation, partitions)
-        await cursor.execute("SELECT owner FROM partition_owner WHERE partition_id = %s", (partition,))
-        (owner,) = await cursor.fetchone()
-    number = int(str(owner).partition(".")[0].removeprefix("worker-"))
+    partition = partition_of(conversation, len(owned))
+    number = int(owned[partition][1].partition(".")[0].removeprefix("worker-"))
     address = stack.file.mysql
     for writer, seq, ends in ((number, 1, "COMMIT"), (3 - number, 2, "ROLLBACK"), (3 - number, 3, "COMMIT")):
         connection = await aiomysql.connect(
