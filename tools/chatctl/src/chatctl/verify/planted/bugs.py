@@ -69,7 +69,6 @@ BUGS: Final[Mapping[str, Bug]] = {
         says="settles entries before the COMMIT",
         faults=("partition_worker_mysql", "mysql_lock_wait", "kill:worker"),
         shown_by=frozenset({"settled_after_commit"}),
-        duration_s=20.0,
     ),
     "no_dedupe": Bug(
         app=stores.NoDedupe,
