@@ -133,8 +133,10 @@ BUGS: Final[Mapping[str, Bug]] = {
     "token_after_read": Bug(
         app=syncs.TokenAfterRead,
         says="takes a sync's token after its read",
-        faults=("redis_kill_pubsub", "redis_kill_pubsub", "cut_clients", *SLOW_REDIS),
-        shown_by=frozenset({"a_sync_brings_every_mark", "a_sync_brings_everything", "receipts_converge"}),
+        faults=("redis_flush",),
+        shown_by=frozenset(
+            {"every_device_is_complete", "receipts_converge", "a_sync_brings_everything", "a_sync_brings_every_mark"}
+        ),
     ),
     "acks_dropped": Bug(
         app=gateways.AcksDropped,

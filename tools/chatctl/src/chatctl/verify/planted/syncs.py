@@ -1,4 +1,10 @@
-"""Planted in what a sync says of itself: a token that is taken after the read."""
+"""Planted in what a sync says of itself: a token that is taken after the read.
+
+What it loses takes a lost push as well. Redis is emptied while a device's sync is between its read and its token; what
+is committed until the gateway has entered everybody again finds no route, but its sender is told; the token is younger
+than it, and so the sync that is to heal the wipe leaves its conversation out, and every later one, until something
+else happens in that conversation.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +23,8 @@ from delivery_worker.store.session import Session
 from delivery_worker.syncs import Answer, Syncer
 
 SLOW_S: Final = 2.0
-"""Seconds from the read to the token: a busy database's."""
+"""Seconds from the read to the token: a busy database's. A gateway waits 5 s for a page, and a handshake may take two
+reads."""
 AT_ONCE: Final = 16
 """Sessions that answer, so that the slow ones keep nobody else waiting."""
 
@@ -29,6 +36,8 @@ class _LateToken(Syncer):
 
     async def _read(self, requests: Sequence[SyncRequest], *, registered: bool = False) -> list[Answer]:
         answers = await super()._read(requests, registered=registered)
+        if not any(answer.page for answer in answers):  # a new device, whose page is read when it is registered
+            return answers
         await asyncio.sleep(SLOW_S)
         now = int((await self.session.run(NOW))[0][0][0])
         return [self._late(answer, now) for answer in answers]
