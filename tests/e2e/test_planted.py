@@ -16,7 +16,6 @@ from chatctl.verify.screen import told
 
 from tests.e2e.scenery import SEED
 
-CLIENTS: Final = 24
 ALWAYS: Final = frozenset({"receipt_on_write"})
 """It shows with the first message, whatever else happens."""
 
@@ -30,9 +29,9 @@ def _bugs() -> Iterator[object]:
 async def test_a_planted_bug_is_caught_by_a_property_that_it_breaks(name: str, tmp_path: Path) -> None:
     bug = BUGS[name]
     options = Options(
-        seed=SEED, duration_s=bug.duration_s, clients=CLIENTS, kinds=bug.faults, folder=tmp_path, planted=name
+        seed=SEED, duration_s=bug.duration_s, clients=bug.clients, kinds=bug.faults, folder=tmp_path, planted=name
     )
     run = await run_privately(options, lambda _: None)
-    again = f"./dev verify --seed {SEED} --duration {bug.duration_s:g} --clients {CLIENTS} --planted {name}"
+    again = f"./dev verify --seed {SEED} --duration {bug.duration_s:g} --clients {bug.clients} --planted {name}"
     report.write(run, tmp_path, again)
     assert bug.shown_by & {finding.asked.name for finding in run.verdict.broken}, told(run, again)

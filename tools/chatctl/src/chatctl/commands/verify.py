@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from chatctl.failure import Failure
 from chatctl.faults.kinds import KINDS, choice_of
 from chatctl.verify import report
-from chatctl.verify.planted.bugs import BUGS, Bug
+from chatctl.verify.planted.bugs import BUGS, CLIENTS, DURATION_S, Bug
 from chatctl.verify.run import Options, run_against, run_privately
 from chatctl.verify.screen import told
 from chatctl.verify.system import Remote
@@ -23,8 +23,8 @@ ALL = "all"
 def verify(
     *,
     seed: int | None = None,
-    duration: float = 60.0,
-    clients: int = 24,
+    duration: float | None = None,
+    clients: int | None = None,
     faults: str | None = None,
     planted: str | None = None,
     dir: Path = Path(".verify"),  # noqa: A002 - the option's name
@@ -39,22 +39,18 @@ def verify(
     Parameters
     ----------
     seed: What everybody does and what breaks is drawn from it; without one, it is drawn and printed.
-    duration: Seconds of talk and faults; the end takes about a minute more.
-    clients: How many devices take part.
+    duration: Seconds of talk and faults, 60 unless told; the end takes about a minute more.
+    clients: How many devices take part, 24 unless told.
     faults: `all`, `none`, or names separated by commas; `kill:worker` keeps a kind to its targets that begin so.
-    planted: A bug to plant: the run has to find it. Without `--faults`, those that provoke it are inflicted.
+    planted: A bug to plant: the run has to find it. What is not told of the run is as the bug needs it.
     dir: Where the run leaves its reports and the logs of its stack.
     against: Base URLs of gateways that run elsewhere: the client side and its checks, without faults of our own.
     token_command: With `--against`: a command that prints a token for the user in its last word.
     disturbed: With `--against`: somebody breaks it meanwhile; only what comes after the talk is judged by seconds.
     """
-    drawn = random.SystemRandom().randrange(1 << 30) if seed is None else seed
-    folder = (dir / f"run-{drawn}").resolve()
     chosen = faults or (",".join(_bug(planted).faults) if planted else ALL)
-    options = Options(
-        seed=drawn, duration_s=duration, clients=clients, kinds=_kinds(chosen), folder=folder, planted=planted
-    )
-    again = f"./dev verify --seed {drawn} --duration {duration:g} --clients {clients}"
+    options = _options(seed=seed, duration_s=duration, clients=clients, chosen=chosen, planted=planted, under=dir)
+    again = f"./dev verify --seed {options.seed} --duration {options.duration_s:g} --clients {options.clients}"
     if against:
         if token_command is None:
             advice = "say with --token-command how to get a token"
@@ -65,10 +61,27 @@ def verify(
     else:
         again += f" --faults {chosen}" + (f" --planted {planted}" if planted else "")
         run = asyncio.run(run_privately(options, _say))
-    report.write(run, folder, again)
+    report.write(run, options.folder, again)
     print(told(run, again))
-    print(f"reports: {folder / 'report.html'}, report.json beside it")
+    print(f"reports: {options.folder / 'report.html'}, report.json beside it")
     sys.exit(1 if run.verdict.broken else 0)
+
+
+def _options(
+    *, seed: int | None, duration_s: float | None, clients: int | None, chosen: str, planted: str | None, under: Path
+) -> Options:
+    """Fill in what was not told: as the planted bug needs it, or as usual."""
+    drawn = random.SystemRandom().randrange(1 << 30) if seed is None else seed
+    bug = _bug(planted) if planted else None
+    usual_s, many = (bug.duration_s, bug.clients) if bug else (DURATION_S, CLIENTS)
+    return Options(
+        seed=drawn,
+        duration_s=usual_s if duration_s is None else duration_s,
+        clients=many if clients is None else clients,
+        kinds=_kinds(chosen),
+        folder=(under / f"run-{drawn}").resolve(),
+        planted=planted,
+    )
 
 
 def _kinds(named: str) -> tuple[str, ...]:

@@ -12,6 +12,10 @@ from chatctl.faults.shape import Shape
 from chatctl.verify.planted import batches, gateways, stores, syncs
 
 MODULE: Final = "chatctl.verify.planted"
+DURATION_S: Final = 60.0
+"""Seconds of talk and faults, where nothing else is asked for."""
+CLIENTS: Final = 24
+"""Devices, where nothing else is asked for."""
 NO_UNIQUE_ID: Final = ("ALTER TABLE message DROP KEY message_client_id, ADD KEY message_client_id (conversation_id)",)
 """The schema's own guard against a second entry of an id would hide that the worker's is gone."""
 
@@ -27,8 +31,10 @@ class Bug:
     """The kinds of faults that provoke it."""
     shown_by: frozenset[str]
     """The properties that it breaks: one of them has to catch it. That it breaks others besides proves nothing."""
-    duration_s: float = 60.0
+    duration_s: float = DURATION_S
     """How long a run takes that provokes it enough."""
+    clients: int = CLIENTS
+    """How many devices it takes to meet it."""
     statements: tuple[str, ...] = ()
     """What is done to the schema before anybody talks."""
 
@@ -137,6 +143,8 @@ BUGS: Final[Mapping[str, Bug]] = {
         shown_by=frozenset(
             {"every_device_is_complete", "receipts_converge", "a_sync_brings_everything", "a_sync_brings_every_mark"}
         ),
+        duration_s=45.0,
+        clients=48,
     ),
     "acks_dropped": Bug(
         app=gateways.AcksDropped,

@@ -22,9 +22,8 @@ from delivery_worker.store.reads import ReadStore
 from delivery_worker.store.session import Session
 from delivery_worker.syncs import Answer, Syncer
 
-SLOW_S: Final = 2.0
-"""Seconds from the read to the token: a busy database's. A gateway waits 5 s for a page, and a handshake may take two
-reads."""
+SLOW_S: Final = 3.0
+"""Seconds from the read to the token: a busy database's. A gateway waits 5 s for a page."""
 AT_ONCE: Final = 16
 """Sessions that answer, so that the slow ones keep nobody else waiting."""
 
@@ -36,9 +35,8 @@ class _LateToken(Syncer):
 
     async def _read(self, requests: Sequence[SyncRequest], *, registered: bool = False) -> list[Answer]:
         answers = await super()._read(requests, registered=registered)
-        if not any(answer.page for answer in answers):  # a new device, whose page is read when it is registered
-            return answers
-        await asyncio.sleep(SLOW_S)
+        if any(request.since for request in requests):  # nobody else has a token to lose by
+            await asyncio.sleep(SLOW_S)
         now = int((await self.session.run(NOW))[0][0][0])
         return [self._late(answer, now) for answer in answers]
 
