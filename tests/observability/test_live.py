@@ -24,6 +24,7 @@ INTERVAL = "30s"
 NUMBERLESS = {"Garbage collection", "MySQL buffer pool"}
 """Panels of a ratio whose both sides may well be 0 in a young, small system."""
 NAME = re.compile(r"\b(?:chat|redis|mysql|process|python)_[a-z0-9_]+")
+SUFFIX = re.compile(r"_(?:bucket|sum|count|created|total)$")
 ELSEWHERE = re.compile(r"^(redis|mysql)_")
 
 
@@ -71,6 +72,15 @@ def test_every_metric_of_a_dashboard_is_declared() -> None:
         for query in panel.queries:
             for name in set(NAME.findall(query.expr)):
                 assert name in known or ELSEWHERE.match(name), f"no service has {name}"
+
+
+def test_every_metric_of_ours_is_on_a_dashboard() -> None:
+    recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+    shown = [query.expr for _, panel in PANELS for query in panel.queries]
+    shown += [expr for name, expr in recorded.items() if any(name in expr for expr in shown)]
+    named = {SUFFIX.sub("", name) for expr in shown for name in NAME.findall(expr)}
+    ours = {SUFFIX.sub("", name) for name in declarations.series() if name.startswith("chat_")}
+    assert not ours - named, "on no dashboard"
 
 
 async def test_a_healthy_system_raises_no_alert(chatting: Prometheus) -> None:

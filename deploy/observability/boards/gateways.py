@@ -9,9 +9,21 @@ BOARD: Final = Board(
     title="Chat: gateways",
     description="Who is connected, what goes in and out, and whether each gateway hears Redis.",
     panels=(
-        lines("Connections", "Open, by gateway.", "short", ("chat_gateway_connections", "{{instance}}")),
+        lines(
+            "Connections",
+            "Open, by gateway, and the number past which it refuses handshakes (0: none).",
+            "short",
+            ("chat_gateway_connections", "{{instance}}"),
+            ("max(chat_gateway_connections_max)", "limit of each"),
+        ),
         lines("Handshakes", "By result.", "ops", (rate("chat_gateway_handshakes_total", "result"), "{{result}}")),
         lines("Closes", "By close code.", "ops", (rate("chat_gateway_closes_total", "code"), "{{code}}")),
+        lines(
+            "Sent away",
+            "Told to go elsewhere, by reason. unreachable: this gateway had lost Redis.",
+            "ops",
+            (rate("chat_gateway_sent_away_total", "reason"), "{{reason}}"),
+        ),
         lines("Frames in", "By type.", "ops", (rate("chat_gateway_frames_in_total", "type"), "{{type}}")),
         lines("Frames out", "By type.", "ops", (rate("chat_gateway_frames_out_total", "type"), "{{type}}")),
         quantiles("chat_gateway_handshake_seconds", "Handshake", "Request to admission; accepted ones only."),
@@ -41,10 +53,17 @@ BOARD: Final = Board(
         quantiles("chat_gateway_pipeline_commands", "Commands of a pipeline", "Rises with the load.", "short"),
         lines(
             "Probes and failures",
-            "Probes missed on the gateway's own channel, pipelines that failed.",
+            "Probes missed on the gateway's own channel, pipelines that failed, publications that could not be read.",
             "ops",
             (rate("chat_gateway_probe_misses_total"), "probe misses"),
             (rate("chat_gateway_pipelines_failed_total"), "failed pipelines"),
+            (rate("chat_gateway_publications_damaged_total"), "damaged publications"),
+        ),
+        lines(
+            "Typing left out",
+            "Typing frames that went without a word, by reason.",
+            "ops",
+            (rate("chat_gateway_typing_dropped_total", "reason"), "{{reason}}"),
         ),
         quantiles("chat_gateway_probe_seconds", "Probe", "From publishing it to hearing it."),
         lines(

@@ -81,6 +81,15 @@ BOARD: Final = Board(
         ),
         quantiles("chat_gc_pause_seconds", "Garbage collection", "One pause, over all services."),
         lines(
+            "Ready",
+            "1 while nothing is missing to serve, over all services.",
+            "short",
+            ("chat_ready", "{{job}} {{instance}}"),
+        ),
+        lines(
+            "Tasks", "Of the event loop, over all services.", "short", ("chat_asyncio_tasks", "{{job}} {{instance}}")
+        ),
+        lines(
             "Processes",
             "CPU of each worker, and its memory.",
             "short",
