@@ -5,6 +5,7 @@ import gc
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -12,7 +13,7 @@ import pytest
 from chatcore.errors import Close
 from chatcore.ids import ConnectionNumber, GatewayId, UserId
 from chatcore.push import Kind, record
-from chatcore.stream import Connected, Disconnected, Subscribed
+from chatcore.stream import Connected, Disconnected, Heartbeats, Subscribed
 from gateway.app import GatewayApp
 from gateway.watch import MAX_MISSES
 
@@ -108,6 +109,42 @@ async def test_a_connection_that_leaves_while_it_is_entered_again_leaves_no_memb
     await worker.until(lambda: any(isinstance(event, Disconnected) for event in worker.presence))
     await gateway.outbox.flushed()
     assert await redis.exists(gateway.keys.devices("alice")) == 0
+
+
+@asynccontextmanager
+async def full(redis: Any) -> AsyncIterator[None]:
+    """Have Redis take nothing that grows."""
+    await redis.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        await redis.config_set("maxmemory", 0)
+
+
+async def test_a_full_redis_takes_heartbeats_and_what_else_was_told_follows_when_it_has_room(
+    gateway: GatewayApp, worker: Worker, redis: Any
+) -> None:
+    beats = Heartbeats([["alice", "m1"]], 0)  # type: ignore[list-item]  # as it is read
+    async with full(redis):
+        gateway.outbox.tell(Connected(UserId("alice"), "m1"))
+        gateway.outbox.tell(beats)
+        await worker.until(lambda: worker.presence)
+        assert worker.presence == [beats]
+    await worker.until(lambda: Connected(UserId("alice"), "m1") in worker.presence)
+
+
+async def test_a_full_redis_is_given_no_heartbeats_that_presence_does_not_read(
+    gateway: GatewayApp, monkeypatch: pytest.MonkeyPatch, redis: Any
+) -> None:
+    most = await redis.xlen(gateway.keys.presence) + 1
+    monkeypatch.setattr("gateway.outbox.FULL_MAXLEN", most)
+    failed = gateway.metrics.pipelines_failed
+    async with full(redis):
+        before = failed._value.get()
+        for turns in (1, 2, 3):
+            gateway.outbox.tell(Heartbeats([(UserId("alice"), "m1")], 0))
+            await until(partial(lambda turns: failed._value.get() == before + turns, turns))
+        assert await redis.xlen(gateway.keys.presence) == most
 
 
 @asynccontextmanager

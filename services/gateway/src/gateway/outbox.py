@@ -11,12 +11,14 @@ It never repeats a send: one whose XADD failed or was not answered is told `unav
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from random import uniform
 from time import monotonic, time
 from typing import Any, Final
 
 from chatcore.errors import StoreUnavailable
+from chatcore.full_redis import run_anyway
 from chatcore.keys import Keys
 from chatcore.logs import get_logger
 from chatcore.redis_client import Connect, answered, close_redis
@@ -32,6 +34,7 @@ from chatcore.stream import (
     encode_presence,
     encode_requests,
 )
+from redis.exceptions import OutOfMemoryError
 
 from gateway.members import Change, Members
 from gateway.metrics import GatewayMetrics
@@ -43,6 +46,8 @@ REQUESTS: Final = 8
 """In one entry of `chat:sync`: one session of one worker answers those of an entry together."""
 SYNC_MAXLEN: Final = 50_000
 PRESENCE_MAXLEN: Final = 100_000
+FULL_MAXLEN: Final = 1_000
+"""Entries of `chat:presence` from which on a full Redis is not asked to take heartbeats: nobody reads them."""
 
 log = get_logger(__name__)
 
@@ -198,7 +203,8 @@ class Outbox:
         self._members.settle(changes, list(islice(of_each, len(changes))))
         self._settle_entries(entries, list(islice(of_each, len(entries))))
         self._settle_requests(turn.requests, of_each)
-        self._settle_events(turn.events, of_each)
+        if refused := self._settle_events(turn.events, of_each):
+            await self._beat_anyway(refused)
         return next((str(answer) for answer in answers if isinstance(answer, Exception)), "")
 
     def _add_soft(self, pipeline: Any, turn: Turn) -> None:
@@ -220,10 +226,25 @@ class Outbox:
             if isinstance(answer, Exception):
                 self._refuse_requests(requests[at : at + REQUESTS])
 
-    def _settle_events(self, events: list[PresenceEvent], answers: Iterator[Any]) -> None:
+    def _settle_events(self, events: list[PresenceEvent], answers: Iterator[Any]) -> list[PresenceEvent]:
+        """Give the heartbeats that a full Redis refused."""
+        refused: list[PresenceEvent] = []
         for at, answer in zip(range(0, len(events), EVENTS), answers, strict=False):
             if isinstance(answer, Exception):
                 self._tell_again(events[at : at + EVENTS])
+            if isinstance(answer, OutOfMemoryError):
+                refused += [event for event in events[at : at + EVENTS] if isinstance(event, Heartbeats)]
+        return refused
+
+    async def _beat_anyway(self, beats: list[PresenceEvent]) -> None:
+        """Have a full Redis take heartbeats (R5b), or presence would take those for gone who are here.
+
+        They are of connections that were let in before, and few wait: presence settles them in a full Redis as well.
+        """
+        with suppress(StoreUnavailable):  # as lost as any beat in a failed pipeline
+            if await answered(self._redis.xlen(self._keys.presence)) < FULL_MAXLEN:
+                entry = ("XADD", self._keys.presence, "*", FIELD, encode_presence(beats))
+                await answered(run_anyway(self._redis, entry))
 
     def _refuse_requests(self, requests: Iterable[Request]) -> None:
         """Say that nobody was asked, but for syncs: those are asked again by their time-outs."""
