@@ -164,3 +164,14 @@ def test_a_setting_at_fault_is_one_line_and_2(
     told = capsys.readouterr().err
     assert told.startswith("gateway: CHAT_LOG_LEVEL")
     assert told.count("\n") == 1
+
+
+def test_a_file_of_authorities_that_is_missing_is_one_line_and_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHAT_REDIS_URL", "rediss://redis.example:6379/0")
+    monkeypatch.setenv("CHAT_REDIS_TLS_CA", "/nowhere/ca.pem")
+    assert run("gateway", ServiceSettings, lambda _: Service(idle)) == EXIT_CONFIGURATION
+    told = capsys.readouterr().err
+    assert told.startswith("gateway: CHAT_REDIS_TLS_CA: ")
+    assert told.count("\n") == 1

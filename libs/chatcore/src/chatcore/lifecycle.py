@@ -15,6 +15,7 @@ import uvloop
 from chatcore.errors import ConfigurationError
 from chatcore.logs import configure_logs, get_logger
 from chatcore.settings import S, ServiceSettings, read_settings
+from chatcore.tls import trusting
 
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
@@ -155,5 +156,8 @@ def run(service: str, settings: type[S], compose: Callable[[S], App]) -> int:
 
 async def _run(service: str, settings: S, compose: Callable[[S], App]) -> int:
     assert isinstance(settings, ServiceSettings)  # noqa: S101 - narrows the type variable for mypy
+    if settings.redis_tls_ca is not None:
+        # The client of Redis reads the file at each connect, and takes one that is missing for a Redis that is down.
+        trusting(settings.redis_tls_ca, variable="CHAT_REDIS_TLS_CA")
     configure_logs(settings, service)
     return await serve(compose(settings), shutdown_s=settings.shutdown_s)

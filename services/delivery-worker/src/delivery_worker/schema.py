@@ -4,7 +4,6 @@ Synchronous, for commands and start-up. A service never migrates.
 """
 
 import secrets
-import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from chatcore.errors import ConfigurationError
+from chatcore.tls import trusting
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
@@ -132,7 +132,7 @@ def _connected(settings: MySQLSettings) -> Iterator[Connection]:
     )
     arguments: dict[str, object] = {"connect_timeout": 5}
     if settings.mysql_tls_ca is not None:
-        arguments["ssl"] = ssl.create_default_context(cafile=str(settings.mysql_tls_ca))
+        arguments["ssl"] = trusting(settings.mysql_tls_ca, variable="CHAT_MYSQL_TLS_CA")
     engine = create_engine(url, connect_args=arguments)
     try:
         with engine.connect() as connection:

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import aiomysql
 from chatcore.errors import ConfigurationError
+from chatcore.tls import trusting
 from pymysql.constants import ER
 from pymysql.err import MySQLError
 
@@ -93,7 +94,7 @@ async def open_wire(settings: MySQLSettings, idle_s: int) -> MySQLWire:
 def _tls(settings: MySQLSettings) -> ssl.SSLContext | None:
     if settings.mysql_tls_ca is None:
         return None
-    return ssl.create_default_context(cafile=str(settings.mysql_tls_ca))
+    return trusting(settings.mysql_tls_ca, variable="CHAT_MYSQL_TLS_CA")
 
 
 async def _set_up(wire: Wire, *, idle_s: int, tls: bool) -> None:
