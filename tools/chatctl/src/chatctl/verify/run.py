@@ -18,7 +18,7 @@ from chatctl.verify.population import Population
 from chatctl.verify.settling import Settling, users_at_the_end
 from chatctl.verify.system import Remote, Stores, System
 from chatctl.verify.verdict import Verdict, verdict_on
-from chatctl.verify.waiting import until
+from chatctl.verify.waiting import ended, until
 
 ARRIVE_S: Final = 60.0
 """Seconds for everybody to connect in the beginning."""
@@ -133,9 +133,7 @@ async def _watched(history: History, ledger: Ledger | None) -> AsyncIterator[Non
     try:
         yield
     finally:
-        for job in jobs:
-            job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
+        await ended(jobs)
 
 
 async def _note_lags(history: History) -> None:
