@@ -3,6 +3,7 @@
 Past the bound a handshake would wait until it is given up, and its work would be for nothing: so it is refused at once.
 """
 
+from collections import Counter
 from math import ceil
 from typing import Final
 
@@ -18,8 +19,9 @@ class Admissions:
     def __init__(self, most: int) -> None:
         self._most = most
         self._wait_s = FIRST_WAIT_S
-        self._away = 0
-        """Sent away, less those that were admitted since: about how many stand in line outside."""
+        self._told: Counter[int] = Counter()
+        """By second: how many were told to come again then. Who is due stands in line no more: whoever comes too late
+        once more is counted anew, and each once. Never more than `MOST_S` + 1 seconds."""
         self.waiting = 0
 
     def begin(self) -> None:
@@ -30,12 +32,15 @@ class Admissions:
         """It waits no more; how long an admitted one did is how long the next ones will."""
         self.waiting -= 1
         if admitted:
-            self._away = max(0, self._away - 1)
             self._wait_s = waited_s
 
-    def refuse(self) -> int | None:
+    def refuse(self, now_s: float) -> int | None:
         """Give the seconds after which one more may come again; None while there is room."""
         if not self._most or self.waiting < self._most:
             return None
-        self._away += 1
-        return max(1, min(MOST_S, ceil(self._wait_s * (1 + self._away / self._most))))
+        for second in [second for second in self._told if second <= now_s]:
+            del self._told[second]
+        line = self._told.total() + 1
+        again_s = max(1, min(MOST_S, ceil(self._wait_s * (1 + line / self._most))))
+        self._told[int(now_s) + again_s] += 1
+        return again_s

@@ -82,7 +82,7 @@ class Handshake:
             raise _too_many("this gateway is full")
         if self._bucket is not None and self._bucket.spend(monotonic()):
             raise _too_many("too many handshakes")
-        again_s = self._admissions.refuse()
+        again_s = self._admissions.refuse(monotonic())
         if again_s is not None:
             raise _too_many("too many handshakes wait", retry_after_s=again_s)
 
