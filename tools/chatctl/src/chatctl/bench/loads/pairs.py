@@ -8,6 +8,7 @@ and that shows (no coordinated omission).
 import asyncio
 import random
 from collections import deque
+from itertools import cycle
 from time import perf_counter
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ from chatctl.bench.loads.load import Load, in_turns, until
 DRAIN_S: Final = 20.0
 """Seconds for what is under way at the end: the promise is 15 (G8)."""
 OWN_ACK_S: Final = 1.0
+"""Seconds in which each sender acknowledges its own messages once."""
+OWN_SHARES: Final = 20
+"""Moments of these seconds: devices of a thousand people do not speak all at once."""
 RETRY_S: Final = 1.0
 """Seconds after which a refused send is sent again; refusals here are rare enough for one number."""
 SEED: Final = 4
@@ -156,9 +160,9 @@ class Pairs(Load):
         }
 
     async def _acknowledge_own(self) -> None:
-        while True:
-            await asyncio.sleep(OWN_ACK_S)
-            for sender, _ in self.pairs:
+        for share in cycle(range(OWN_SHARES)):
+            await asyncio.sleep(OWN_ACK_S / OWN_SHARES)
+            for sender, _ in self.pairs[share::OWN_SHARES]:
                 sender.touch_own()
 
     async def _send_on_time(self) -> None:
