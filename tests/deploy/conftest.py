@@ -11,7 +11,7 @@ import pytest
 
 from tests.deploy import podman
 from tests.deploy.manifests import K8S, OVERLAYS, Manifests, render
-from tests.deploy.podman import DOCKERFILES, Image
+from tests.deploy.podman import DOCKERFILES, TOOL, Image
 
 INGRESS = "ingress"
 """Production with the other edge: no overlay of its own, but what its reader is told to write instead."""
@@ -41,3 +41,9 @@ async def images() -> AsyncIterator[Mapping[str, Image]]:
     """Every service's image, by the service's name."""
     yield {name: await asyncio.to_thread(podman.build, path) for name, path in DOCKERFILES.items()}
     await asyncio.to_thread(podman.forget_old)
+
+
+@pytest.fixture(scope="session")
+async def tool() -> Image:
+    """The image of chatctl."""
+    return await asyncio.to_thread(podman.build, TOOL)

@@ -28,6 +28,8 @@ from tests.harness.programs import ROOT, program
 
 DOCKERFILES: Final = {path.parent.name: path for path in sorted(ROOT.glob("services/*/Dockerfile"))}
 """By the service's name."""
+TOOL: Final = ROOT / "tools" / "chatctl" / "Dockerfile"
+"""Of what people use beside them."""
 SUITES: Final = {"3.11-slim": "bookworm", "3.13-slim": "trixie"}
 """Tags of the official Python image, and the Debian release whose own Python is of that version."""
 CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
@@ -118,7 +120,7 @@ def build(dockerfile: Path) -> Image:
         _out(_podman("build", *arguments, timeout_s=BUILD_S, environment=environment))
         made = Path(id_file.name).read_text().removeprefix("sha256:")
     [document] = json.loads(_out(_podman("image", "inspect", made)))
-    config = document["Config"] | {"Healthcheck": document["Healthcheck"]}
+    config = document["Config"] | {"Healthcheck": document.get("Healthcheck")}
     return Image(made, document["Size"] - base, config)
 
 

@@ -12,8 +12,10 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from deploy.images.shipped import shipped
-from tests.deploy.podman import DOCKERFILES, Image
+from tests.deploy.podman import DOCKERFILES, TOOL, Container, Image
+from tests.e2e.test_operations import environment_of_stores
 from tests.harness.programs import ROOT
+from tests.harness.stack import Stack
 
 MOST_BYTES: Final = 150_000_000
 """Beyond the base."""
@@ -34,10 +36,10 @@ def test_every_service_has_an_image() -> None:
     assert {path.parent.name for path in ROOT.glob("services/*/pyproject.toml")} == DOCKERFILES.keys()
 
 
-@of_each_service
-def test_hadolint_finds_nothing_in_a_dockerfile(service: str) -> None:
+@pytest.mark.parametrize("path", [*DOCKERFILES.values(), TOOL], ids=lambda path: path.parent.name)
+def test_hadolint_finds_nothing_in_a_dockerfile(path: Path) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, DOCKERFILES[service]], capture_output=True, text=True, check=False)
+    done = subprocess.run([hadolint, path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -47,6 +49,14 @@ def test_the_dockerfiles_differ_in_names_and_ports_alone() -> None:
         text = path.read_text(encoding="utf-8").split("\n", 1)[1].replace(service, "SERVICE")
         told.add(re.sub(r"EXPOSE .*| CHAT_HOST=0\.0\.0\.0", "", text))
     assert len(told) == 1
+
+
+def test_the_tools_dockerfile_fetches_what_the_services_fetch_and_runs_as_they_do() -> None:
+    def common(path: Path) -> list[str]:
+        stages = path.read_text(encoding="utf-8").split("\nFROM ")
+        return [stages[0].split("\n", 3)[3], stages[1].partition("\n\n")[0], *stages[-1].splitlines()[:3]]
+
+    assert {tuple(common(path)) for path in DOCKERFILES.values()} == {tuple(common(TOOL))}
 
 
 @pytest.mark.slow
@@ -80,6 +90,31 @@ def test_an_image_holds_what_is_pinned_and_no_tool_of_ours(images: Mapping[str, 
     pins = _pins(_shipped())
     assert {name: held[name] for name in held} == {name: pins.get(name, OURS) for name in held}
     assert {name for name, version in held.items() if version == OURS} == {"chatcore", service}
+
+
+@pytest.mark.slow
+def test_the_tools_image_is_as_small_and_confined_as_the_services(tool: Image) -> None:
+    assert tool.added_bytes < MOST_BYTES
+    assert (tool.config["User"], tool.config["Entrypoint"]) == ("10001:10001", ["chatctl"])
+    found = tool.run("sh", "-c", f"for name in {' '.join(COMPILERS)}; do command -v $name; done; id -u")
+    assert found.stdout.split() == ["10001"], found
+    held = json.loads(tool.run("python", "-c", LISTING).stdout)
+    assert {canonicalize_name(name) for name, version in held.items() if version == OURS} == {
+        *DOCKERFILES,
+        *("chatcore", "chatclient", "chatctl"),
+    }
+
+
+@pytest.mark.slow
+async def test_the_tools_image_looks_at_a_running_system_and_writes_nothing(tool: Image, stack: Stack) -> None:
+    await stack.wait_ready()
+    container = await Container.start(tool, "check", environment=environment_of_stores(stack.file))
+    try:
+        code = await container.exit_code()
+        assert code == 0, await container.logs()
+        assert "mysql durability" in await container.logs()
+    finally:
+        await container.remove()
 
 
 def _shipped() -> str:

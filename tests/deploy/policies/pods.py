@@ -88,9 +88,7 @@ def _pinned(manifests: Manifests) -> Iterator[str]:
 
 
 def _spread(manifests: Manifests) -> Iterator[str]:
-    for workload in manifests.workloads():
-        if workload.main.image not in OURS or workload.body["kind"] != "Deployment":
-            continue
+    for workload in (container.workload for container in manifests.services()):
         constraints = workload.pod.get("topologySpreadConstraints", ())
         over = {one["topologyKey"] for one in constraints if manifests.selected(one["labelSelector"]) == [workload]}
         if over != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from chatctl.deployment import RedisSettings
 from delivery_worker import grants
 from delivery_worker.settings import MySQLSettings, WorkerSettings
 from gateway.settings import GatewaySettings
@@ -13,12 +14,18 @@ from pydantic_settings import BaseSettings
 from tests.deploy.manifests import OURS, Container, Manifests, Reference
 from tests.deploy.policies.policy import Policy
 
+
+class CommandSettings(RedisSettings, MySQLSettings):
+    """What `chatctl` reads to find a system."""
+
+
 READERS: Final[Mapping[tuple[str, tuple[str, ...]], type[BaseSettings]]] = {
     ("chat/gateway", ()): GatewaySettings,
     ("chat/presence", ()): PresenceSettings,
     ("chat/delivery-worker", ()): WorkerSettings,
     ("chat/delivery-worker", ("migrate",)): MySQLSettings,
     ("chat/delivery-worker", ("await-schema",)): MySQLSettings,
+    ("chat/chatctl", ()): CommandSettings,
 }
 """Which settings a process reads, by its image and arguments."""
 
@@ -32,7 +39,7 @@ LONGEST: Final = "-0123456789-abcde"
 """What the cluster puts behind a deployment's name to name a pod."""
 SECRET: Final = "x" * 40
 
-USERS: Final = {"chat/gateway": "gateway", "chat/delivery-worker": "delivery-worker", "chat/presence": "presence"}
+USERS: Final = {image: image.removeprefix("chat/") for image in OURS}
 
 
 def reader(container: Container) -> type[BaseSettings]:
@@ -66,7 +73,7 @@ def _complete(manifests: Manifests) -> Iterator[str]:
     for container in ours(manifests):
         told = container.environment(manifests).keys()
         wanted = (EXPLICIT if container.body.get("ports") else set()) | (
-            MYSQL if container.image == "chat/delivery-worker" else set()
+            MYSQL if container.image in ("chat/delivery-worker", "chat/chatctl") else set()
         )
         for name in wanted - told:
             yield f"{container.where} is not told {name}"
