@@ -1,6 +1,5 @@
 """Owns the rules of one connection that need no I/O: rate, sends in flight, strikes, expiry, subscriptions. Pure."""
 
-from collections import deque
 from typing import Final
 
 from gateway.bucket import Bucket
@@ -31,9 +30,11 @@ class Session:
     def __init__(self, *, rate: float, burst: float, max_in_flight: int, now: float, expires_at_s: float) -> None:
         self._bucket = Bucket(rate=rate, burst=burst, now=now)
         self._max_in_flight = max_in_flight
-        # Sends without an answer as pairs of second and count: never more than 16 of them.
-        self._sent: deque[list[int]] = deque()
-        self._strikes: deque[float] = deque(maxlen=MAX_STRIKES)
+        # Lists and no deques: an empty deque holds 0.7 KiB, and most connections never use theirs.
+        self._sent: list[list[int]] = []
+        """Sends without an answer as pairs of second and count: never more than 16 of them."""
+        self._strikes: list[float] = []
+        """Times of the last `MAX_STRIKES` at most."""
         self.in_flight = 0
         self.condemned = False
         """It has to end: what still comes on it is not looked at."""
@@ -66,11 +67,11 @@ class Session:
         oldest[1] -= 1
         self.in_flight -= 1
         if not oldest[1]:
-            self._sent.popleft()
+            self._sent.pop(0)
 
     def strike(self, now: float) -> bool:
         """Count a frame at fault; True when the connection has to end."""
-        self._strikes.append(now)
+        self._strikes = [*self._strikes[1 - MAX_STRIKES :], now]
         self.condemned = len(self._strikes) == MAX_STRIKES and now - self._strikes[0] <= STRIKE_WINDOW_S
         return self.condemned
 
@@ -83,4 +84,4 @@ class Session:
 
     def _forget(self, now: float) -> None:
         while self._sent and now - self._sent[0][0] > FORGET_S:
-            self.in_flight -= self._sent.popleft()[1]
+            self.in_flight -= self._sent.pop(0)[1]
