@@ -6,7 +6,7 @@ Changed are only what the machine decides: addresses and ports, and folders wher
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,12 @@ from tests.deploy.manifests import Container, Manifests, Reference
 from tests.deploy.policies.stores import decoded
 from tests.harness.servers import execute
 
-MODULES: Final = {"chat/gateway": "gateway", "chat/delivery-worker": "delivery_worker", "chat/presence": "presence"}
+MODULES: Final = {
+    "chat/gateway": "gateway",
+    "chat/delivery-worker": "delivery_worker",
+    "chat/presence": "presence",
+    "chat/chatctl": "chatctl",
+}
 """What the images run: `python -m` this, with the container's arguments."""
 START_S: Final = 60
 STOP_S: Final = 20.0
@@ -65,9 +70,9 @@ class LocalPods:
             if not statement.startswith("--"):
                 await execute(self.mysql, statement)
 
-    async def run(self, container: Container) -> None:
-        """Run a container that ends, and expect that it is content."""
-        made = self._program(container, self._environment(container))
+    async def run(self, container: Container, *command: str) -> None:
+        """Run a container that ends, or a command in one that waits for some, and expect that it is content."""
+        made = self._program(container, self._environment(container), command)
         process = await program.start(made, self._folder)
         async with asyncio.timeout(START_S):
             await process.wait()
@@ -103,11 +108,11 @@ class LocalPods:
                 await asyncio.sleep(0.05)
         return port
 
-    def _program(self, container: Container, environment: Mapping[str, str]) -> Program:
+    def _program(self, container: Container, environment: Mapping[str, str], command: Sequence[str] = ()) -> Program:
         return Program(
             name=container.where.replace("/", "-"),
             role="worker",
-            command=(sys.executable, "-m", MODULES[container.image], *container.body.get("args", ())),
+            command=(sys.executable, "-m", MODULES[container.image], *(command or container.body.get("args", ()))),
             environment=environment,
             stop_s=STOP_S,
         )

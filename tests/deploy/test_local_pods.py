@@ -40,7 +40,9 @@ async def pods(tmp_path_factory: pytest.TempPathFactory, database_server: Databa
         yield one
 
 
-async def test_the_overlay_gets_ready_and_people_chat(pods: LocalPods) -> None:
+async def test_the_overlay_gets_ready_and_people_chat_and_chatctl_looks_at_it_under_its_own_accounts(
+    pods: LocalPods,
+) -> None:
     await pods.serve(pods.manifests.workload("delivery-worker").main)
     await pods.serve(pods.manifests.workload("presence").main)
     gateway = await pods.serve(pods.manifests.workload("gateway").main)
@@ -60,6 +62,8 @@ async def test_the_overlay_gets_ready_and_people_chat(pods: LocalPods) -> None:
         async for event in alice:
             if isinstance(event, Receipt) and event.delivered == 1:
                 break
+    for command in ("check", "backlog", "partitions", "owners", "who alice", "dead list", "explain alice bob 1"):
+        await pods.run(pods.manifests.workload("chatctl").main, *command.split())
 
 
 async def test_redis_exporters_account_reads_all_that_dashboards_and_rules_ask_for(pods: LocalPods) -> None:
