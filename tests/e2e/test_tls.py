@@ -80,12 +80,15 @@ async def test_a_gateway_never_speaks_with_a_redis_that_it_cannot_trust(
 
 
 @UNTRUSTED
-async def test_a_command_says_why_it_does_not_trust_a_redis(
-    system: EncryptedSystem, tmp_path: Path, fault: str
+@pytest.mark.parametrize(("store", "command"), [("REDIS", "backlog"), ("MYSQL", "partitions")])
+async def test_a_command_says_why_it_does_not_trust_a_store(
+    system: EncryptedSystem, tmp_path: Path, fault: str, store: str, command: str
 ) -> None:
-    redis = {name: value for name, value in told_of(fault, system, tmp_path).items() if name.startswith("CHAT_REDIS_")}
-    told = {**services.migration(system.stack).environment, **system.variables(), **redis}
-    done = await chatctl("backlog", environment=told)
+    wrong = {
+        name: value for name, value in told_of(fault, system, tmp_path).items() if name.startswith(f"CHAT_{store}_")
+    }
+    told = {**services.migration(system.stack).environment, **system.variables(), **wrong}
+    done = await chatctl(command, environment=told)
     assert done.code == 1
     assert "certificate verify failed" in done.err
     assert "Traceback" not in done.err

@@ -10,7 +10,7 @@ import aiomysql
 from chatcore.errors import ConfigurationError
 from chatcore.tls import trusting
 from pymysql.constants import ER
-from pymysql.err import MySQLError
+from pymysql.err import MySQLError, OperationalError
 
 from delivery_worker.settings import MySQLSettings
 
@@ -71,8 +71,18 @@ class MySQLWire:
 
 async def open_wire(settings: MySQLSettings, idle_s: int) -> MySQLWire:
     """Connect to the server of the settings."""
-    wire = MySQLWire(
-        await aiomysql.connect(
+    wire = MySQLWire(await _connected(settings))
+    try:
+        await _set_up(wire, idle_s=idle_s, tls=settings.mysql_tls_ca is not None)
+    except BaseException:
+        wire.close()
+        raise
+    return wire
+
+
+async def _connected(settings: MySQLSettings) -> Any:
+    try:
+        return await aiomysql.connect(
             host=settings.mysql_host,
             port=settings.mysql_port,
             user=settings.mysql_user,
@@ -82,13 +92,11 @@ async def open_wire(settings: MySQLSettings, idle_s: int) -> MySQLWire:
             autocommit=None,
             ssl=_tls(settings),
         )
-    )
-    try:
-        await _set_up(wire, idle_s=idle_s, tls=settings.mysql_tls_ca is not None)
-    except BaseException:
-        wire.close()
+    except OperationalError as error:
+        # aiomysql says that it could not connect, and keeps to itself why: a certificate that is not trusted, say.
+        if isinstance(error.__cause__, OSError):
+            raise OperationalError(error.args[0], f"{error.args[1]}: {error.__cause__}") from error.__cause__
         raise
-    return wire
 
 
 def _tls(settings: MySQLSettings) -> ssl.SSLContext | None:
