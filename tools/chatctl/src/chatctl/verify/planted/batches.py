@@ -1,6 +1,8 @@
 """Planted in what a worker commits and when: acknowledged, settled, remembered or routed before the COMMIT."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from chatcore.delivery import Memory, Plan
 from chatcore.ids import ConversationId
@@ -12,6 +14,10 @@ from delivery_worker.inbox import RedisInbox, StreamEntry
 from delivery_worker.router import RedisRouter
 from delivery_worker.settings import WorkerSettings
 from delivery_worker.store.batches import MySQLBatchStore
+
+SLOW_S: Final = 1.0
+"""Seconds from the look at the routes to the commit: a busy database's, and what everybody who was cut off takes to be
+back. A worker that does not beat for 4 s is dead to the others."""
 
 
 class _TellsFirst(MySQLBatchStore):
@@ -114,6 +120,7 @@ class _LooksFirst(Committer):
         users = {user for item in items for user in (item.event.origin.user, item.event.peer)}
         self.router.found = None
         self.router.found = await self.router.routes(users)
+        await asyncio.sleep(SLOW_S)
         return await super().commit(epoch, items, replay=replay)
 
 

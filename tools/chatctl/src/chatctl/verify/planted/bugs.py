@@ -127,8 +127,9 @@ BUGS: Final[Mapping[str, Bug]] = {
     "routes_before_commit": Bug(
         app=batches.RoutesBeforeCommit,
         says="looks routes up before the COMMIT",
-        faults=SLOW_STORE,
+        faults=("cut_clients", *SLOW_STORE),
         shown_by=frozenset({"a_push_need_not_be_asked_for", "every_device_is_complete", "receipts_converge"}),
+        clients=48,
     ),
     "second_confirmation_ignored": Bug(
         app=gateways.SecondConfirmationIgnored,
