@@ -24,6 +24,7 @@ from chatctl.verify.history import (
     Stalling,
     SyncDone,
     Synced,
+    Welcomed,
     digest,
 )
 from chatctl.verify.properties import PROPERTIES, judged, violations
@@ -449,6 +450,20 @@ def _show_a_vanished_user_after_the_ttl(history: History, final: FinalState) -> 
     return history, final
 
 
+def _lose_a_gateway_with_an_earlier_connection(history: History) -> None:
+    """Carol's laptop ends at 76 with its gateway; her phone goes at 80 and is shown online on."""
+    _drop(history, _is(PresenceTold, of="carol", at_s=80.3))
+    laptop = Welcomed(75.5, "carol", "laptop", 9, "gateway-2.ab12", "epoch", 30.0)
+    _insert(history, laptop, Closed(76.0, "carol", "laptop", 9, 1006, ours=False))
+
+
+@caught_by("gone_shows_in_time")
+def _keep_the_member_that_a_dead_gateway_left(history: History, final: FinalState) -> Run:
+    _lose_a_gateway_with_an_earlier_connection(history)
+    _insert(history, SyncDone(120.0, "wes", "phone", 3, "t"))
+    return history, final
+
+
 @caught_by("nobody_flaps")
 def _show_a_connected_user_offline(history: History, final: FinalState) -> Run:
     _insert(history, PresenceTold(90.0, "wes", "phone", 3, "alice", online=False))
@@ -508,6 +523,12 @@ def test_a_user_whose_handshake_is_under_way_need_not_be_shown_offline() -> None
     history, final = good_run()
     _drop(history, _is(PresenceTold, of="carol", at_s=80.3))
     _insert(history, Connecting(79.5, "carol", "laptop", 0, "ws://one"))
+    assert violations(history, final) == []
+
+
+def test_the_member_that_a_dead_gateway_left_may_keep_its_user_online_until_its_time_is_over() -> None:
+    history, final = good_run()
+    _lose_a_gateway_with_an_earlier_connection(history)
     assert violations(history, final) == []
 
 

@@ -18,6 +18,8 @@ SEEN_S: Final = 1.0
 """G10: seconds until a connection, or its closing, is visible."""
 GONE_S: Final = 5.0
 """G10: seconds beyond the TTL until a vanished device is visible."""
+LOST: Final = (0, 1006)
+"""Codes of connections that ended without a close frame: their gateway may have died, and left their members."""
 
 
 @dataclass(slots=True)
@@ -106,9 +108,18 @@ def _knocks(case: Case) -> dict[str, list[tuple[float, float]]]:
     return found
 
 
+def _left_behind(case: Case) -> dict[str, list[tuple[float, float]]]:
+    """Return, per user, when connections were lost, and until when the members of a dead gateway may be left."""
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for link in case.links.values():
+        if link.code in LOST and (not link.ours or case.disturbed(link.down_s, link.down_s)):
+            found[link.user].append((link.down_s, link.down_s + link.ttl_s + GONE_S))
+    return found
+
+
 def gone_shows_in_time(case: Case) -> Found:
     """A user whose last connection closed is shown offline within 1 s; one who vanished, within the TTL and 5 s."""
-    spans, knocks = _spans(case), _knocks(case)
+    spans, knocks, left = _spans(case), _knocks(case), _left_behind(case)
     for watch in _watches(case):
         known = spans.get(watch.of, [])
         for place, (_, ended_s, link) in enumerate(known):
@@ -116,12 +127,16 @@ def gone_shows_in_time(case: Case) -> Found:
             under_way = [begun_s for begun_s, over_s in knocks.get(watch.of, ()) if over_s > ended_s]
             back_s = min([known[place + 1][0] if place + 1 < len(known) else FOR_EVER, *under_way])
             allowed_s = SEEN_S if link.ours else link.ttl_s + GONE_S
-            due_s = ended_s + allowed_s
+            due_s = max(
+                [ended_s + allowed_s, *(until_s for at_s, until_s in left.get(watch.of, ()) if at_s <= ended_s)]
+            )
             if watch.since_s > ended_s or due_s > min(back_s, watch.link.down_s, case.end_s):
                 continue
             word = watch.at(due_s)
             if word is not None and word.online and not case.disturbed(ended_s, due_s):
-                yield Violation(f"{watch.link.user} saw {link.user} online {allowed_s:.0f} s after the end", (word,))
+                yield Violation(
+                    f"{watch.link.user} saw {link.user} online {due_s - ended_s:.0f} s after the end", (word,)
+                )
 
 
 def nobody_flaps(case: Case) -> Found:
