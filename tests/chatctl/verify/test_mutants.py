@@ -286,6 +286,12 @@ def _tell_read_beyond_delivered(history: History, final: FinalState) -> Run:
 
 
 @caught_by("marks_are_in_order")
+def _tell_read_beyond_delivered_in_a_receipt(history: History, final: FinalState) -> Run:
+    _insert(history, Claimed(9.0, "alice", "phone", 1, "bob", "alice", 1, 3))
+    return history, final
+
+
+@caught_by("marks_are_in_order")
 def _tell_a_mark_beyond_the_last(history: History, final: FinalState) -> Run:
     _insert(history, Claimed(9.0, "alice", "phone", 1, "bob", "alice", 4, 3))
     return history, final
@@ -493,6 +499,12 @@ def test_a_broken_promise_is_caught_by_its_property(name: str, _mutant: str, mut
 
 def test_every_property_is_shown_a_run_that_breaks_it() -> None:
     assert {one.name for one in PROPERTIES} == {name for name, _, _ in MUTANTS}
+
+
+def test_a_user_may_have_read_further_on_another_device_than_this_one_holds() -> None:
+    history, final = good_run()
+    _insert(history, Claimed(9.0, "bob", "phone", 2, "bob", "alice", 1, 3))
+    assert violations(history, final) == []
 
 
 def test_order_is_not_asked_of_messages_that_were_sent_again() -> None:
