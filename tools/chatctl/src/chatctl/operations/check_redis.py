@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from chatctl.deployment import Deployment
+from chatctl.operations.check_acl import check_acl
 from chatctl.operations.checks import Finding, fault, ok, warning
 
 OLDEST: Final = (7, 0)
@@ -20,6 +21,7 @@ async def check_redis(deployment: Deployment) -> list[Finding]:
         info: dict[str, Any] = await answered(redis.info("everything"))
         found = [_version(info), _eviction(info), _memory(info), _persistence(info), _encrypted(deployment)]
         found.append(await _user(redis, deployment))
+        found += await check_acl(redis, deployment.keys, local=_is_local(deployment))
     return found
 
 
@@ -55,12 +57,16 @@ def _persistence(info: dict[str, Any]) -> Finding:
 
 
 def _encrypted(deployment: Deployment) -> Finding:
-    url = deployment.redis_url
-    if url.startswith("rediss://"):
+    if deployment.redis_url.startswith("rediss://"):
         return ok("redis tls", "on")
-    if any(f"{mark}{host}" in url for mark in ("//", "@") for host in ("127.0.0.1", "localhost", "[::1]")):
+    if _is_local(deployment):
         return ok("redis tls", "in the clear, on this machine")
     return warning("redis tls", "in the clear: use a `rediss://` URL")
+
+
+def _is_local(deployment: Deployment) -> bool:
+    hosts = ("127.0.0.1", "localhost", "[::1]")
+    return any(f"{mark}{host}" in deployment.redis_url for mark in ("//", "@") for host in hosts)
 
 
 async def _user(redis: Redis, deployment: Deployment) -> Finding:
