@@ -416,14 +416,19 @@ def _drop_connections_in_a_drain(history: History, final: FinalState) -> Run:
 
 @caught_by("a_stalled_client_moves_nobody")
 def _let_a_stalled_client_slow_the_others(history: History, final: FinalState) -> Run:
+    return _with_a_stall(history, 300), final
+
+
+def _with_a_stall(history: History, slow: int) -> History:
+    """Let a client stall after 400 sends, and as many as are told be slow meanwhile."""
     sends: list[Observation] = []
-    for number in range(800):
+    for number in range(400 + slow):
         at_s, took_s = 10 + number / 100, 0.9 if number >= 400 else 0.01
         sends.append(Sending(at_s, "alice", "phone", 1, "bob", f"s{number}", ONE))
         sends.append(Sent(at_s + took_s, "alice", "phone", 1, "bob", f"s{number}", number, number))
     stalls = [Stalling(at_s, "bob", "phone", 2, begins=at_s < 18) for at_s in (14.0, 18.1)]
     _insert(history, *sends, *stalls)
-    return history, final
+    return history
 
 
 # --- presence
@@ -554,6 +559,15 @@ def test_a_push_may_be_lost_where_something_loses_pushes(kind: str, excused: boo
 def test_what_nobody_could_read_is_not_judged() -> None:
     history, final = _leave_an_entry_in_a_stream(*good_run())
     assert list(judged(Case(history, replace(final, streams=None)))) == []
+
+
+@pytest.mark.parametrize(("slow", "asked"), [(299, False), (300, True)])
+def test_few_sends_say_nothing_of_a_stalled_client(slow: int, asked: bool) -> None:
+    history, final = good_run()
+    case = Case(_with_a_stall(history, slow), final)
+    [stalled] = [one for one in PROPERTIES if one.name == "a_stalled_client_moves_nobody"]
+    assert bool(stalled.why_not_asked(case)) is not asked
+    assert any(one is stalled for one, _ in judged(case)) is asked
 
 
 def test_every_property_says_in_a_sentence_what_it_promises() -> None:

@@ -52,6 +52,21 @@ def test_what_nobody_could_read_is_told_as_not_asked() -> None:
     assert "not asked  accepted_is_accounted_for: nobody could read rows" in screen
 
 
+def test_what_a_run_has_too_little_of_is_told_as_not_asked_with_how_much_it_had(tmp_path: Path) -> None:
+    run = _run()
+    report.write(run, tmp_path, COMMAND)
+    screen, why = told(run, COMMAND), "0 sends to compare, of 300 that it takes"
+    assert f"not asked  a_stalled_client_moves_nobody: {why}" in screen
+    assert f"all {len(PROPERTIES) - 1} properties held, 1 not asked" in screen
+    [one] = [
+        one
+        for one in orjson.loads((tmp_path / "report.json").read_bytes())["properties"]
+        if one["name"] == "a_stalled_client_moves_nobody"
+    ]
+    assert (one["verdict"], one["lacks"], one["not_asked"]) == ("not asked", [], why)
+    assert why in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_page_shows_faults_and_curves_and_loads_nothing(tmp_path: Path) -> None:
     report.write(_run(broken=True), tmp_path, COMMAND)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

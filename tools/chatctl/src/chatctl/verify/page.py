@@ -28,7 +28,7 @@ MORE: Final = 10
 def page_of(run: Run, command: str) -> str:
     """Return the whole page."""
     broken = len(run.verdict.broken)
-    title = f"{broken} broken" if broken else "every property held"
+    title = f"{broken} broken" if broken else "every property that was asked held"
     head = "".join(f"<p>{escape(line)}</p>" for line in head_of(run))
     rows = "".join(_rows(run))
     return (
@@ -41,8 +41,8 @@ def page_of(run: Run, command: str) -> str:
 
 def _rows(run: Run) -> Iterator[str]:
     for one in run.verdict.findings:
-        style = "asked" if one.lacks else "broken" if one.broken else "held"
-        told = "not asked" if one.lacks else style
+        style = "asked" if one.not_asked else "broken" if one.broken else "held"
+        told = "not asked" if one.not_asked else style
         yield (
             f'<tr><td class="{style}">{told}</td><td>{escape(one.asked.name)}</td>'
             f"<td>{escape(one.asked.says)}{_more(run, one)}</td></tr>"
@@ -50,8 +50,8 @@ def _rows(run: Run) -> Iterator[str]:
 
 
 def _more(run: Run, one: Finding) -> str:
-    if one.lacks:
-        return f"<br>Nobody could read {escape(', '.join(one.lacks))}."
+    if one.not_asked:
+        return f"<br>Not asked: {escape(one.not_asked)}."
     if not one.broken:
         return ""
     lines = [violation.what for violation in one.violations[:MORE]]

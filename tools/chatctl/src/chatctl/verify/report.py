@@ -62,8 +62,9 @@ def _finding(one: Finding, begun_s: float) -> dict[str, Any]:
         "name": one.asked.name,
         "kind": one.asked.kind,
         "says": one.asked.says,
-        "verdict": "not asked" if one.lacks else "broken" if one.broken else "held",
+        "verdict": "not asked" if one.not_asked else "broken" if one.broken else "held",
         "lacks": list(one.lacks),
+        "not_asked": one.not_asked,
         "violations": [violation.what for violation in one.violations[:VIOLATIONS_MAX]],
         "around": [line_of(item, begun_s) for item in one.around],
     }

@@ -38,8 +38,8 @@ def head_of(run: Run) -> Iterator[str]:
 
 
 def _finding(run: Run, one: Finding) -> Iterator[str]:
-    if one.lacks:
-        yield f"  not asked  {one.asked.name}: nobody could read {', '.join(one.lacks)}"
+    if one.not_asked:
+        yield f"  not asked  {one.asked.name}: {one.not_asked}"
     elif not one.broken:
         yield f"  held       {one.asked.name}"
     else:
@@ -60,6 +60,8 @@ def line_of(item: Observation, begun_s: float) -> str:
 
 def _foot(run: Run, command: str) -> Iterator[str]:
     broken = len(run.verdict.broken)
-    held = sum(1 for one in run.verdict.findings if not one.broken and not one.lacks)
-    yield f"{held} held, {broken} broken" if broken else f"all {held} properties held"
+    unasked = sum(1 for one in run.verdict.findings if one.not_asked)
+    held = len(run.verdict.findings) - broken - unasked
+    told = f"{held} held, {broken} broken" if broken else f"all {held} properties held"
+    yield f"{told}, {unasked} not asked" if unasked else told
     yield f"the same again: {command}"

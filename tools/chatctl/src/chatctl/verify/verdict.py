@@ -23,7 +23,9 @@ class Finding:
     asked: Property
     violations: Sequence[Violation]
     lacks: Sequence[str]
-    """What it needs and nobody could read: it was not asked."""
+    """What it needs and nobody could read."""
+    not_asked: str = ""
+    """Why it was not asked; empty: it was."""
     around: Sequence[Observation] = ()
     """What happened around its shortest counter-example."""
 
@@ -71,12 +73,11 @@ def latencies(case: Case) -> list[float]:
 
 
 def _finding(case: Case, one: Property) -> Finding:
-    lacks = one.lacks(case.final)
-    if lacks:
-        return Finding(one, (), lacks)
+    if why := one.why_not_asked(case):
+        return Finding(one, (), one.lacks(case.final), why)
     violations = sorted(one.check(case), key=lambda violation: len(violation.shown_by) or CONTEXT)
     around = _around(case, violations[0]) if violations else ()
-    return Finding(one, violations, (), around)
+    return Finding(one, violations, (), around=around)
 
 
 def _around(case: Case, violation: Violation) -> Sequence[Observation]:

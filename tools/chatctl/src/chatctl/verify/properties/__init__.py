@@ -3,7 +3,7 @@
 Every one is shown a broken run by tests/chatctl/verify: what cannot fail proves nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,6 +24,8 @@ class Property:
     kind: Kind
     needs: tuple[str, ...] = ()
     """The fields of the final state without which it cannot be asked."""
+    too_little: Callable[[Case], str] = lambda _: ""
+    """Says what is too little in a run to ask it of that; empty: nothing is."""
 
     @property
     def name(self) -> str:
@@ -38,6 +40,11 @@ class Property:
     def lacks(self, final: FinalState) -> list[str]:
         """Name what it needs and nobody could read."""
         return [need for need in self.needs if getattr(final, need) is None]
+
+    def why_not_asked(self, case: Case) -> str:
+        """Say why it cannot be asked of a run; empty: it can."""
+        lacks = self.lacks(case.final)
+        return f"nobody could read {', '.join(lacks)}" if lacks else self.too_little(case)
 
 
 PROPERTIES: Final[tuple[Property, ...]] = (
@@ -74,7 +81,7 @@ PROPERTIES: Final[tuple[Property, ...]] = (
     Property(deliveries.a_push_need_not_be_asked_for, "liveness"),
     Property(liveness.streams_run_empty, "liveness", needs=("streams",)),
     Property(liveness.a_drained_gateway_names_its_reason, "liveness"),
-    Property(liveness.a_stalled_client_moves_nobody, "liveness"),
+    Property(liveness.a_stalled_client_moves_nobody, "liveness", too_little=liveness.too_few_stalled_sends),
     Property(presence.online_shows_in_time, "presence"),
     Property(presence.gone_shows_in_time, "presence"),
     Property(presence.nobody_flaps, "presence"),
@@ -84,9 +91,9 @@ PROPERTIES: Final[tuple[Property, ...]] = (
 
 
 def judged(case: Case) -> Iterator[tuple[Property, Violation]]:
-    """Give every violation, with its property; those that lack what they need are passed over."""
+    """Give every violation, with its property; those that cannot be asked are passed over."""
     for one in PROPERTIES:
-        if not one.lacks(case.final):
+        if not one.why_not_asked(case):
             yield from ((one, violation) for violation in one.check(case))
 
 
