@@ -3,10 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
 from chatctl.simulate.run import Verdict, run_seed
+from chatctl.verify.device import BareDevice
+from chatctl.verify.final_state import DeviceEnd
 
 from tests.chatctl.simulate.planted import ROUTELESS, planted, prepare
 
@@ -65,3 +70,25 @@ def test_workers_that_look_no_route_up_are_found_within_ten_seeds() -> None:
 
 def _is_broken(name: str, verdict: Verdict) -> bool:
     return any(violation.startswith(f"{name}:") for violation in verdict.violations)
+
+
+@pytest.mark.parametrize(
+    ("gone", "by"),
+    [
+        ({"held": {}, "cursor": {}}, "every_device_is_complete"),
+        ({"peer_delivered": {}, "peer_read": {}}, "receipts_converge"),
+    ],
+)
+def test_a_device_that_lost_what_it_was_told_is_found(
+    gone: Mapping[str, Any], by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = BareDevice.end
+
+    def end(device: BareDevice, *, came_late: bool = False) -> DeviceEnd:
+        said = whole(device, came_late=came_late)
+        return replace(said, **gone) if (device.user, device.device) == ("alice", "desk") else said
+
+    monkeypatch.setattr(BareDevice, "end", end)
+    found = run_seed("2").violations
+    assert any(one.startswith(f"{by}: alice/desk") for one in found)
+    assert all("alice/desk" in one for one in found)
