@@ -1,7 +1,7 @@
 """Owns what goes wrong in a run, and when: drawn from the seed before it begins, undone before the system is to settle.
 
-Between two faults of a plan, single calls go wrong too: their answer is lost, their process dies or stands still right
-behind them. Each is told to the history, so that promises of time are only held where nothing was wrong.
+While the fault "calls" lasts, single calls go wrong too: their answer is lost, their process dies or stands still right
+behind them. Each fault is told to the history, so that promises of time are only held where nothing was wrong.
 """
 
 from collections.abc import Callable
