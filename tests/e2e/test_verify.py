@@ -10,7 +10,7 @@ from pathlib import Path
 from chatctl.faults.kinds import KINDS
 from chatctl.verify import report
 from chatctl.verify.run import Options, run_against, run_privately
-from chatctl.verify.screen import told
+from chatctl.verify.screen import inflicted, told
 from chatctl.verify.system import Remote
 
 from tests.e2e.scenery import SEED, size
@@ -28,7 +28,7 @@ async def test_every_promise_holds_through_a_minute_of_every_kind_of_fault(tmp_p
     assert not run.verdict.broken, told(run, again)
     assert not run.fallen
     assert [one.asked.name for one in run.verdict.findings if one.lacks] == []
-    assert {fault.kind for fault in run.case.history.faults} == set(KINDS)
+    assert inflicted(run.case.history) == set(KINDS)
     assert run.verdict.messages > CLIENTS
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 from chatctl.verify import report
 from chatctl.verify.case import Case
-from chatctl.verify.history import Claimed
+from chatctl.verify.history import Claimed, Fault
 from chatctl.verify.properties import PROPERTIES
 from chatctl.verify.run import Options, Run
 from chatctl.verify.screen import told
@@ -35,6 +35,18 @@ def test_the_screen_names_every_property_and_how_to_run_it_again() -> None:
     assert all(one.name in screen for one in PROPERTIES)
     assert screen.endswith(f"the same again: {COMMAND}")
     assert "BROKEN" not in screen
+
+
+def test_a_fault_that_could_not_be_inflicted_is_named_and_not_counted() -> None:
+    run, spared = _run(), "not done: ConnectionRefusedError: down"
+    assert "4 clients, 1 kinds of faults" in told(run, COMMAND)
+    assert "not inflicted" not in told(run, COMMAND)
+    for kind, why in (("clock", "unavailable: no faketime"), ("kill", spared)):
+        run.case.history.faults.append(Fault(24.0, kind, "worker-2", begins=True, detail="for 1.0 s"))
+        run.case.history.faults.append(Fault(25.0, kind, "worker-2", begins=False, detail=why))
+    screen = told(run, COMMAND)
+    assert "4 clients, 1 kinds of faults" in screen
+    assert f"not inflicted: clock worker-2 (unavailable: no faketime), kill worker-2 ({spared})" in screen
 
 
 def test_a_broken_property_is_told_with_the_frames_around_its_shortest_counter_example() -> None:

@@ -14,10 +14,13 @@ from chatctl.faults.kinds import KINDS
 from chatctl.faults.plan import Plan, TimedFault, plan_of
 from chatctl.faults.scene import Scene
 
-__all__ = ["FaultNote", "Plan", "TimedFault", "plan_of", "run_faults", "unavailable"]
+__all__ = ["FaultNote", "Plan", "TimedFault", "plan_of", "run_faults", "unavailable", "was_inflicted"]
 
 NOT_DONE: Final = (OSError, RedisError, MySQLError)
 """What a fault may fail with because another one is in force: its target is down, held or cut off."""
+UNAVAILABLE: Final = "unavailable: "
+UNDONE: Final = "not done: "
+"""How the detail of an end begins whose fault was not inflicted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,11 @@ def unavailable(kinds: tuple[str, ...]) -> dict[str, str]:
     return {kind: why for kind in kinds if (why := KINDS[kind].missing()) is not None}
 
 
+def was_inflicted(detail: str) -> bool:
+    """Tell from the detail of its end whether a fault was inflicted."""
+    return not detail.startswith((UNAVAILABLE, UNDONE))
+
+
 async def run_faults(plan: Plan, scene: Scene, note: Note) -> None:
     """Inflict a plan, from now on. Every fault is undone when this returns, fails or is cancelled.
 
@@ -55,16 +63,17 @@ async def run_faults(plan: Plan, scene: Scene, note: Note) -> None:
 async def _inflict(fault: TimedFault, scene: Scene, note: Note) -> None:
     kind = KINDS[fault.kind]
     if (why := kind.missing()) is not None:
-        _tell(note, fault, "begin", f"unavailable: {why}")
-        _tell(note, fault, "end", f"unavailable: {why}")
+        _tell(note, fault, "begin", f"{UNAVAILABLE}{why}")
+        _tell(note, fault, "end", f"{UNAVAILABLE}{why}")
         return
     _tell(note, fault, "begin", f"for {fault.lasts_s:.1f} s")
-    detail = "cancelled"
+    detail, failed = "cancelled", UNDONE
     try:
         async with kind.inflict(scene, fault.target, Random(fault.seed)) as detail:  # noqa: S311 - a seed is to give the same again
+            failed = "not undone: "
             await asyncio.sleep(fault.lasts_s)
     except NOT_DONE as error:
-        detail = f"not done: {type(error).__name__}: {error}"
+        detail = f"{failed}{type(error).__name__}: {error}"
     finally:
         _tell(note, fault, "end", detail)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Final
 
-from chatctl.verify.history import Observation
+from chatctl.faults.nemesis import was_inflicted
+from chatctl.verify.history import Fault, History, Observation
 from chatctl.verify.run import Run
 from chatctl.verify.verdict import Finding
 
@@ -22,8 +23,11 @@ def told(run: Run, command: str) -> str:
 def head_of(run: Run) -> Iterator[str]:
     """Return what was run, in a few lines."""
     options, verdict, history = run.options, run.verdict, run.case.history
-    kinds = len({fault.kind for fault in history.faults})
+    kinds = len(inflicted(history))
     yield f"seed {options.seed}: {options.duration_s:.0f} s, {options.clients} clients, {kinds} kinds of faults"
+    spared = [f"{fault.kind} {fault.target} ({fault.detail})" for fault in _spared(history)]
+    if spared:
+        yield f"not inflicted: {', '.join(spared)}"
     yield (
         f"{verdict.messages} messages, {verdict.connections} connections, {verdict.observations} observations;"
         f" send to sent p50 {verdict.send_p50_s * 1000:.0f} ms, p99 {verdict.send_p99_s * 1000:.0f} ms"
@@ -35,6 +39,15 @@ def head_of(run: Run) -> Iterator[str]:
             f" {stall.usual_s * 1000:.0f} ms ({stall.ratio:.1f} times, of {stall.samples} sends and more)"
         )
     yield from (f"a device fell: {fallen}" for fallen in run.fallen)
+
+
+def inflicted(history: History) -> set[str]:
+    """Return the kinds of faults that were inflicted at least once."""
+    return {fault.kind for fault in history.faults if not fault.begins and was_inflicted(fault.detail)}
+
+
+def _spared(history: History) -> list[Fault]:
+    return [fault for fault in history.faults if not fault.begins and not was_inflicted(fault.detail)]
 
 
 def _finding(run: Run, one: Finding) -> Iterator[str]:
