@@ -9,7 +9,7 @@ from delivery_worker.store.values import binary, text
 from pymysql.constants import ER
 from pymysql.err import DataError, IntegrityError, MySQLError, OperationalError
 
-from tests.contracts.mysql_worlds import MySQLWorld, until_waiting
+from tests.contracts.mysql_worlds import Lost, MySQLWorld, until_waiting
 
 C1, C2 = b"\x01" * 16, b"\xff" * 16
 LOCK = "SELECT partition_id, owner FROM partition_owner WHERE partition_id IN ({}) ORDER BY partition_id FOR UPDATE"
@@ -204,6 +204,27 @@ async def test_a_killed_session_loses_what_was_open_and_its_locks(mysql: MySQLWo
         await one.go_on("COMMIT")
     assert (await two.run("BEGIN; " + LOCK.format("0") + " SKIP LOCKED"))[1] == ((0, ""),)
     assert await numbers(two) == []
+
+
+@pytest.mark.parametrize(("lost", "stored"), [("request", []), ("answer", [1])])
+async def test_a_commit_without_an_answer_holds_or_does_not_is_told_as_open_and_leaves_no_lock(
+    mysql: MySQLWorld, lost: Lost, stored: list[int]
+) -> None:
+    """Nobody on this side can tell the two apart: both are the same error, and nothing goes on after it."""
+    two = mysql.session()
+    async with mysql.line() as line:
+        await line.session.run("BEGIN; " + LOCK.format("0") + "; " + message(1, "c1"))
+        with line.losing(lost), pytest.raises(StoreUnavailable):
+            await line.session.go_on("COMMIT")
+        assert not line.session.connected
+        with pytest.raises(StoreUnavailable):
+            await line.session.go_on("COMMIT")
+    async with asyncio.timeout(10):  # the server hears of the end in its own time
+        while not (await two.run("BEGIN; " + LOCK.format("0") + " SKIP LOCKED; ROLLBACK"))[1]:
+            await asyncio.sleep(0.05)
+    assert await numbers(two) == stored
+    await two.run(message(2, "c2"))
+    assert await numbers(two) == [*stored, 2]
 
 
 async def test_a_session_that_is_silent_too_long_is_ended_and_its_locks_are_free(mysql: MySQLWorld) -> None:
