@@ -4,6 +4,7 @@ Synchronous, for commands and start-up. A service never migrates.
 """
 
 import secrets
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,8 +73,10 @@ def check_schema(settings: MySQLSettings) -> None:
 def await_schema(settings: MySQLSettings, *, within_s: float = AWAIT_S) -> None:
     """Return when the schema serves this release; a server that is not there yet is waited for, too.
 
-    Raises `ConfigurationError` with what is missing when the time is over.
+    Raises `ConfigurationError` with what is missing when the time is over, and at once for certificates that cannot be
+    read: no migration brings them.
     """
+    _trust(settings)
     deadline = time.monotonic() + within_s
     while True:
         try:
@@ -131,18 +134,25 @@ def _connected(settings: MySQLSettings) -> Iterator[Connection]:
         query={"charset": "utf8mb4"},
     )
     arguments: dict[str, object] = {"connect_timeout": 5}
-    if settings.mysql_tls_ca is not None:
-        arguments["ssl"] = trusting(settings.mysql_tls_ca, variable="CHAT_MYSQL_TLS_CA")
+    if (trust := _trust(settings)) is not None:
+        arguments["ssl"] = trust
     engine = create_engine(url, connect_args=arguments)
     try:
         with engine.connect() as connection:
-            if settings.mysql_tls_ca is not None:
+            if trust is not None:
                 _demand_tls(connection)
             yield connection
     except SQLAlchemyError as error:
         raise ConfigurationError(f"MySQL at {settings.mysql_host}:{settings.mysql_port}: {error}") from error
     finally:
         engine.dispose()
+
+
+def _trust(settings: MySQLSettings) -> ssl.SSLContext | None:
+    """Read whom the server's certificate must be signed by; None where no TLS is asked for."""
+    if settings.mysql_tls_ca is None:
+        return None
+    return trusting(settings.mysql_tls_ca, variable="CHAT_MYSQL_TLS_CA")
 
 
 def _demand_tls(connection: Connection) -> None:
