@@ -35,6 +35,8 @@ class Composed:
     """HAProxy's, for clients."""
     containers: Mapping[str, Container]
     """Ours that stay, by service, in the order of their start."""
+    stores: Mapping[str, str]
+    """Where the stores are, by the variables that name them."""
 
 
 @asynccontextmanager
@@ -43,14 +45,14 @@ async def composed(compose: Composition, images: Mapping[str, Image], folder: Pa
     async with AsyncExitStack() as running:
         redis_port = await running.enter_async_context(_redis(compose, folder))
         mysql = await running.enter_async_context(_mysql(compose, folder))
-        ours = {name: service for name, service in compose.services.items() if service.ours}
+        ours = {name: service for name, service in compose.services.items() if service.ours and not service.profiles}
         starter = _Starter(images, redis_port, mysql.port, dict(zip(ours, _pairs(len(ours)), strict=True)))
         for name in TopologicalSorter({name: one.depends_on for name, one in ours.items()}).static_order():
             if name in ours:
                 await running.enter_async_context(starter.started(name, ours[name]))
-        gateways = {name: starter.places[name] for name, one in ours.items() if one.image == "chat/gateway"}
+        gateways = {name: starter.places[name] for name, one in ours.items() if one.name == "chat/gateway"}
         url = await running.enter_async_context(balanced(folder, gateways))
-        yield Composed(url, starter.containers)
+        yield Composed(url, starter.containers, starter.stores)
 
 
 class _Starter:
@@ -62,12 +64,12 @@ class _Starter:
         self.places = places
         self.containers: dict[str, Container] = {}
         self._images = images
-        self._own = {"CHAT_REDIS_URL": f"redis://{HERE}:{redis_port}/0", "CHAT_MYSQL_HOST": HERE}
-        self._mysql_port = str(mysql_port)
+        self.stores = {"CHAT_REDIS_URL": f"redis://{HERE}:{redis_port}/0", "CHAT_MYSQL_HOST": HERE}
+        self.stores["CHAT_MYSQL_PORT"] = str(mysql_port)
 
     @asynccontextmanager
     async def started(self, name: str, service: Service) -> AsyncIterator[None]:
-        image = self._images[service.image.removeprefix("chat/")]
+        image = self._images[service.name.removeprefix("chat/")]
         container = await Container.start(image, *service.command, environment=self._environment(name, service))
         try:
             if isinstance(service.healthcheck, HealthCheck):
@@ -85,10 +87,9 @@ class _Starter:
     def _environment(self, name: str, service: Service) -> dict[str, str]:
         """Give its variables with addresses of this machine."""
         place = self.places[name]
-        moved = {variable: value for variable, value in self._own.items() if variable in service.environment}
         listens = {"CHAT_METRICS_HOST": HERE, "CHAT_METRICS_PORT": str(place.metrics_port)}
-        listens |= {"CHAT_HOST": HERE, "CHAT_PORT": str(place.port), "CHAT_MYSQL_PORT": self._mysql_port}
-        return {**service.environment, **moved, **listens}
+        listens |= {"CHAT_HOST": HERE, "CHAT_PORT": str(place.port)}
+        return {**service.environment, **self.stores, **listens}
 
 
 def _pairs(count: int) -> list[Gateway]:

@@ -69,14 +69,16 @@ class Config(Strict):
 class Service(Strict):
     """One service. A field here is one that Compose knows."""
 
-    image: Annotated[str, Field(pattern=r"^chat/[a-z-]+$|^[a-z0-9_/-]+:v?\d+\.\d+(\.\d+)?$")]
-    """Ours, or one that is pinned to a release."""
+    image: Annotated[str, Field(pattern=r"^[a-z0-9_/-]+:v?\d+\.\d+\.\d+$")]
+    """Pinned to a release, to its last part."""
     build: Build | None = None
     command: list[str] = []
+    profiles: list[Word] = []
+    """Of none, and `docker compose up` starts it."""
     environment: dict[str, str] = {}
     depends_on: dict[Word, Dependency] = {}
     healthcheck: HealthCheck | Disabled | None = None
-    restart: Annotated[str, Field(pattern=r"^(unless-stopped|on-failure:\d+)$")]
+    restart: Annotated[str, Field(pattern=r"^(no|unless-stopped|on-failure:\d+)$")]
     stop_grace_period: Duration = "10s"
     ports: list[Annotated[str, Field(pattern=r"^127\.0\.0\.1:\d+:\d+$")]] = []
     """Of this machine alone: nothing here is TLS."""
@@ -87,6 +89,16 @@ class Service(Strict):
     read_only: bool = False
     cap_drop: list[Literal["ALL"]] = []
     security_opt: list[Literal["no-new-privileges:true"]] = []
+
+    @property
+    def name(self) -> str:
+        """Its image without the release."""
+        return self.image.partition(":")[0]
+
+    @property
+    def release(self) -> str:
+        """The release of its image."""
+        return self.image.partition(":")[2]
 
     @property
     def ours(self) -> bool:

@@ -30,8 +30,6 @@ DOCKERFILES: Final = {path.parent.name: path for path in sorted(ROOT.glob("servi
 """By the service's name."""
 TOOL: Final = ROOT / "tools" / "chatctl" / "Dockerfile"
 """Of what people use beside them."""
-SUITES: Final = {"3.11-slim": "bookworm", "3.13-slim": "trixie"}
-"""Tags of the official Python image, and the Debian release whose own Python is of that version."""
 CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 INDEX_SETTINGS: Final = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
 """What pip may need to reach the index from this machine: lent to a build, kept by no image."""
@@ -138,7 +136,7 @@ def _tag(dockerfile: str) -> str:
 @cache
 def _base(tag: str) -> int:
     """Make the base where it is not there yet; gives its size in bytes."""
-    suite = SUITES[tag]
+    suite = tag.rpartition("-")[2]  # its own Python is of the tag's minor version
     with one_at_a_time(_store() / "base.lock"):
         if _podman("image", "exists", f"python:{tag}").returncode:
             _make_base(suite, tag)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -22,16 +23,27 @@ from pydantic_settings import BaseSettings
 
 from tests.deploy import composition
 from tests.deploy.composition import Composition, HealthCheck, Service, Unset
+from tests.deploy.policies.settings import CommandSettings
 from tests.harness.programs import ROOT
+
+
+class ToolSettings(CommandSettings):
+    """What `chatctl` reads to find a system, and to sign a token for it."""
+
+    jwt_secret: str
+
 
 SECRETS: Final = dict.fromkeys(composition.variables(), "x" * 48)
 COMPOSE: Final = composition.read(SECRETS)
 OURS: Final = {name: service for name, service in COMPOSE.services.items() if service.ours}
+STAYING: Final = [name for name, service in OURS.items() if name != "migration" and not service.profiles]
+"""Those of ours that run all the time."""
 READERS: Final[Mapping[tuple[str, tuple[str, ...]], type[BaseSettings]]] = {
     ("chat/gateway", ()): GatewaySettings,
     ("chat/presence", ()): PresenceSettings,
     ("chat/delivery-worker", ()): WorkerSettings,
     ("chat/delivery-worker", ("migrate",)): MySQLSettings,
+    ("chat/chatctl", ()): ToolSettings,
 }
 """Which settings a process reads, by its image and command."""
 OBSERVABILITY: Final = ROOT / "deploy" / "observability"
@@ -80,7 +92,7 @@ def test_git_and_the_images_never_see_the_secrets() -> None:
 @of_ours
 def test_every_variable_is_one_that_the_service_knows_and_takes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     service = OURS[name]
-    reader = READERS[service.image, tuple(service.command)]
+    reader = READERS[service.name, tuple(service.command)]
     assert service.environment.keys() <= {f"CHAT_{field.upper()}" for field in reader.model_fields}
     for variable in [variable for variable in os.environ if variable.startswith("CHAT_")]:
         monkeypatch.delenv(variable)
@@ -104,10 +116,11 @@ def test_our_images_are_built_from_their_own_dockerfile(name: str) -> None:
     build = OURS[name].build
     assert build is not None
     assert (ROOT / build.dockerfile).exists()
-    assert OURS[name].image == f"chat/{Path(build.dockerfile).parent.name}"
+    assert OURS[name].name == f"chat/{Path(build.dockerfile).parent.name}"
+    assert OURS[name].release == version(OURS[name].name.removeprefix("chat/"))
 
 
-@of_ours
+@pytest.mark.parametrize("name", ["migration", *STAYING])
 def test_a_service_is_killed_only_after_its_own_deadline(name: str) -> None:
     service = OURS[name]
     shutdown_s = float(service.environment.get("CHAT_SHUTDOWN_S", GatewaySettings.model_fields["shutdown_s"].default))
@@ -131,15 +144,21 @@ def test_it_starts_in_the_order_of_health() -> None:
     assert COMPOSE.services["haproxy"].depends_on.keys() >= {"gateway-1", "gateway-2"}
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name != "migration"])
+@pytest.mark.parametrize("name", STAYING)
 def test_a_service_is_healthy_when_it_is_ready(name: str) -> None:
     check = OURS[name].healthcheck
     assert isinstance(check, HealthCheck)
     assert check.test == ["CMD", "python", "-m", "chatcore.healthcheck", "/readyz"]
 
 
+def test_the_tool_is_started_by_people_alone_and_waits_for_no_store() -> None:
+    tool = COMPOSE.services["chatctl"]
+    assert (tool.profiles, tool.restart, tool.depends_on) == (["tools"], "no", {})
+    assert [name for name, service in COMPOSE.services.items() if service.profiles] == ["chatctl"]
+
+
 def test_there_are_two_of_what_must_not_stand_alone() -> None:
-    images = [service.image for name, service in OURS.items() if name != "migration"]
+    images = [OURS[name].name for name in STAYING]
     assert (images.count("chat/gateway"), images.count("chat/delivery-worker")) == (2, 2)
 
 
@@ -154,7 +173,7 @@ def _content(name: str) -> str:
 
 
 def test_redis_has_the_users_of_the_services_with_their_rights() -> None:
-    users: dict[User, str] = {user: f"<{user}>" for user in grants(Keys()) if user != "chatctl"}
+    users: dict[User, str] = {user: f"<{user}>" for user in grants(Keys())}
     expected = acl_file(Keys(), users)
     for user in users:
         expected = expected.replace(f"#<{user}>", f">{_variable('REDIS', user)}")
@@ -207,7 +226,7 @@ def test_prometheus_asks_every_service_and_both_stores() -> None:
     }
     for job, found in targets.items():
         own = f"chat/{job}"
-        expected = [f"{name}:{METRICS_PORT}" for name, one in OURS.items() if one.image == own and not one.command]
+        expected = [f"{name}:{METRICS_PORT}" for name, one in OURS.items() if one.name == own and not one.command]
         assert found == (expected or {"redis": ["redis-exporter:9121"], "mysql": ["mysqld-exporter:9104"]}[job])
     assert {target.split(":")[0] for found in targets.values() for target in found} <= COMPOSE.services.keys()
 
@@ -263,7 +282,7 @@ def _port(name: str) -> str:
 
 def test_haproxy_spreads_over_every_gateway_and_asks_the_port_of_health() -> None:
     servers = dict(re.findall(r"^    server (\S+) (\S+)$", HAPROXY, re.MULTILINE))
-    gateways = [name for name, service in OURS.items() if service.image == "chat/gateway"]
+    gateways = [name for name, service in OURS.items() if service.name == "chat/gateway"]
     assert servers == {name: f"{name}:8080" for name in gateways}
     assert f"check port {METRICS_PORT} " in HAPROXY
     assert "balance leastconn" in HAPROXY

@@ -23,6 +23,8 @@ READY_S: Final = 60.0
 COMPILERS: Final = ("gcc", "cc", "g++", "c++", "clang", "ld", "as", "make", "rustc", "go")
 OURS: Final = "0.1.0"
 """The version of our own distributions."""
+BASE: Final = "3.13.13-slim-trixie"
+"""The tag of the official Python image: its patch and its Debian, so that a build next month is of the same."""
 LISTING: Final = """
 import json, site
 from importlib.metadata import distributions
@@ -41,6 +43,15 @@ def test_hadolint_finds_nothing_in_a_dockerfile(path: Path) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", [*DOCKERFILES.values(), TOOL], ids=lambda path: path.parent.name)
+def test_a_dockerfile_names_its_base_to_the_patch_and_builds_on_nothing_else(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"^ARG PYTHON=(.*)$", text, re.MULTILINE) == [BASE]
+    stages = re.findall(r"^FROM .* AS (\S+)$", text, re.MULTILINE)
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
+    assert bases - set(stages) == {"python:${PYTHON}"}
 
 
 def test_the_dockerfiles_differ_in_names_and_ports_alone() -> None:
