@@ -10,6 +10,7 @@ from pathlib import Path
 from chatctl.faults.kinds import KINDS
 from chatctl.faults.nemesis import unavailable
 from chatctl.verify import report
+from chatctl.verify.case import FOR_EVER
 from chatctl.verify.run import Options, run_against, run_privately
 from chatctl.verify.screen import inflicted, told
 from chatctl.verify.system import Remote
@@ -28,6 +29,7 @@ async def test_every_promise_holds_through_a_minute_of_every_kind_of_fault(tmp_p
     report.write(run, tmp_path, again)
     assert not run.verdict.broken, told(run, again)
     assert not run.fallen
+    assert not [link for link in run.case.links.values() if link.down_s == FOR_EVER], "an end without a record misleads"
     assert [one.asked.name for one in run.verdict.findings if one.lacks] == []
     assert unavailable(tuple(KINDS)) == {}
     assert {fault.kind for fault in run.case.history.faults} == set(KINDS)

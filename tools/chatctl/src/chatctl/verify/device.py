@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 from chatctl.verify import history as h
-from chatctl.verify.connection import EXPECT_TIMEOUT_S, ConnectionClosed, RawConnection, Refused
+from chatctl.verify.connection import EXPECT_TIMEOUT_S, ConnectionClosed, NothingCame, RawConnection, Refused
 from chatctl.verify.contract import BrokenContract
 from chatctl.verify.device_inbox import Inbox
 from chatctl.verify.device_state import DeviceState, Outgoing
@@ -233,9 +233,10 @@ class BareDevice:
         finally:
             for job in jobs:
                 job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
-            ended = jobs[0].cancelled()
-            await self._let_go(connection, ours=ended)
+            try:
+                await asyncio.gather(*jobs, return_exceptions=True)
+            finally:  # stopped here, too, it has ended
+                await self._let_go(connection, ours=jobs[0].cancelled() or not jobs[0].done())
         if not left:
             jobs[0].result()
         return left
@@ -255,13 +256,16 @@ class BareDevice:
         await asyncio.shield(connection.close())
 
     async def _linger(self, connection: RawConnection, link: int) -> None:
-        """Let a connection stand until the server ends it; what still comes on it counts for nothing."""
+        """Let a connection stand until the server ends it; what still comes on it is only held to the protocol."""
         witness = self.witness.of_link(link)
+        code, ours = 0, True  # so it ends at the deadline, and where the device is stopped meanwhile
         try:
-            witness.saw(h.Closed, await connection.expect_closed(timeout_s=LINGER_S), ours=False)
-        except AssertionError:
-            witness.saw(h.Closed, 0, ours=True)
+            with suppress(NothingCame):
+                code, ours = await connection.expect_closed(timeout_s=LINGER_S), False
+        except BrokenContract as broken:
+            witness.saw(h.Garbled, str(broken))
         finally:
+            witness.saw(h.Closed, code, ours=ours)
             await asyncio.shield(connection.close())
 
     async def _read_frames(self, connection: RawConnection) -> None:
