@@ -27,6 +27,22 @@ Clocks: what lies between two processes is measured by Redis's clock, which each
 trip); `chat_gateway_sent_seconds` by the gateway's own clock from end to end; everything else by the monotonic clock of
 one process.
 
+## Where something waits for a connection
+
+No task waits for a pool: each has a session on MySQL, and connections to Redis, of its own. What waits is what comes to
+a task that is at work, and it is measured where it waits:
+
+- for the one MySQL session of a worker's batches: entries, in the streams of its partitions
+  (`chat_worker_stream_seconds`, `chat_worker_oldest_entry_age_seconds`);
+- for the `CHAT_SYNC_CONNECTIONS` sessions of its requests: requests, in their stream
+  (`chat_worker_request_wait_seconds`, `chat_worker_requests_backlog_entries`);
+- for a gateway's one way to Redis: frames, in the gateway (`chat_gateway_accept_seconds` less
+  `chat_gateway_pipeline_seconds`; `chat_gateway_ack_backlog`);
+- for presence's one reader: events, in their stream (`chat_presence_lag_seconds`).
+
+How near the sessions are to it, before anything waits: `chat_worker_mysql_sessions_busy_seconds_total` by
+`chat_worker_mysql_sessions`.
+
 ## The age of the oldest confirmed message that has not arrived
 
 `chat_worker_undelivered_age_seconds` is kept by the owner of a partition, in its memory. When a publication was
@@ -86,6 +102,7 @@ def page() -> str:
 def _worker(registry: CollectorRegistry) -> None:
     metrics = WorkerMetrics(registry)
     metrics.backlog.read = metrics.oldest.read = lambda: {"0": 0.0}
+    metrics.sessions.read = metrics.sessions_busy.read = lambda: dict.fromkeys(("batches", "requests"), 0.0)
 
 
 def _table(families: Iterable[Metric]) -> str:

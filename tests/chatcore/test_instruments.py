@@ -1,5 +1,5 @@
 import pytest
-from chatcore.instruments import Distribution, Readings, Tally
+from chatcore.instruments import Distribution, Readings, Tally, Totals
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
@@ -33,6 +33,12 @@ def test_a_reading_is_taken_when_it_is_scraped(registry: CollectorRegistry) -> N
     Readings("chat_length", "Lengths.", "partition", registry=registry).read = lambda: lengths
     lengths["7"] = 4.0
     assert registry.get_sample_value("chat_length", {"partition": "7"}) == 4
+
+
+def test_a_total_that_somebody_else_counts_is_a_counter(registry: CollectorRegistry) -> None:
+    Totals("chat_busy_seconds", "Busy.", "kind", registry=registry).read = lambda: {"batches": 1.5}
+    assert registry.get_sample_value("chat_busy_seconds_total", {"kind": "batches"}) == 1.5
+    assert "# TYPE chat_busy_seconds_total counter\n" in generate_latest(registry).decode()
 
 
 def test_a_name_is_declared_once(registry: CollectorRegistry) -> None:

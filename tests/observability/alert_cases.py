@@ -86,6 +86,11 @@ def absent(job: str) -> Case:
     return Case({series: "0x60"}, {series: "1x60"}, fires_when_absent=True)
 
 
+def store(series: str) -> Case:
+    """A store that does not answer its exporter. Where that one is gone, nobody knows."""
+    return Case({series: "0x60"}, {series: "1x60"}, fires_when_absent=True)
+
+
 def partitions(owned: int) -> Series:
     """Two workers of a system with 32 partitions."""
     return {
@@ -176,13 +181,13 @@ CASES: Final[Mapping[str, Case]] = {
         {f"process_open_fds{{{GATEWAY}}}": "900x60", f"process_max_fds{{{GATEWAY}}}": "1000x60"},
         {f"process_open_fds{{{GATEWAY}}}": "100x60", f"process_max_fds{{{GATEWAY}}}": "1000x60"},
     ),
-    "ChatRedisDown": gauge("redis_up", 0, 1),
+    "ChatRedisDown": store("redis_up"),
     "ChatRedisMemory": Case(
         {"redis_memory_used_bytes": "9e8x60", "redis_memory_max_bytes": "1e9x60"},
         {"redis_memory_used_bytes": "9e8x60", "redis_memory_max_bytes": "0x60"},
     ),
     "ChatRedisEvicts": counter("redis_evicted_keys_total", 5),
-    "ChatMySQLDown": gauge("mysql_up", 0, 1),
+    "ChatMySQLDown": store("mysql_up"),
     "ChatMySQLUnanswered": counter('chat_worker_database_errors_total{code="no_answer"}', 30),
     "ChatMySQLRetries": Case(
         {'chat_worker_database_errors_total{code="1213"}': "0+60x60"},

@@ -28,14 +28,4 @@ def test_no_label_is_open() -> None:
     for registry in declarations.registries().values():
         for family in registry.collect():
             for sample in family.samples:
-                assert sample.labels.keys() <= {
-                    "le",
-                    "partition",
-                    "code",
-                    "reason",
-                    "type",
-                    "cause",
-                    "kind",
-                    "to",
-                    "result",
-                }
+                assert sample.labels.keys() <= LABELS

@@ -48,6 +48,16 @@ BOARD: Final = Board(
         quantiles("chat_worker_request_wait_seconds", "Wait for a session", "XADD of a request to a free session."),
         quantiles("chat_worker_request_seconds", "Answer", "Free session to the answer."),
         lines(
+            "MySQL sessions in use",
+            "Share of the time, by what they serve. At 100 % batches wait in the streams, requests for a session.",
+            "percentunit",
+            (
+                rate("chat_worker_mysql_sessions_busy_seconds_total", "kind")
+                + " / sum by (kind) (chat_worker_mysql_sessions)",
+                "{{kind}}",
+            ),
+        ),
+        lines(
             "Requests at fault",
             "A store failed; asked again since, and dropped.",
             "ops",

@@ -82,6 +82,8 @@ class Distribution(Collector):
 class Readings(Collector):
     """A gauge with one label, read when it is scraped."""
 
+    family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
+
     def __init__(self, name: str, documentation: str, label: str, *, registry: CollectorRegistry) -> None:
         self._name, self._documentation, self._label = name, documentation, label
         self.read: Callable[[], Mapping[str, float]] = dict
@@ -90,11 +92,17 @@ class Readings(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Name the metric to the registry."""
-        return [GaugeMetricFamily(self._name, self._documentation, labels=[self._label])]
+        return [self.family(self._name, self._documentation, labels=[self._label])]
 
     def collect(self) -> Iterable[Metric]:
         """Read."""
-        family = GaugeMetricFamily(self._name, self._documentation, labels=[self._label])
+        family = self.family(self._name, self._documentation, labels=[self._label])
         for value, reading in self.read().items():
             family.add_metric([value], reading)
         return [family]
+
+
+class Totals(Readings):
+    """A counter with one label, read when it is scraped: somebody else counts."""
+
+    family = CounterMetricFamily

@@ -57,6 +57,7 @@ class WorkerApp:
         self.router = self.make_router()
         self.requests_router = self.make_router(connections=settings.sync_connections)
         self.read_sessions = [self.make_session(idle_s=READ_IDLE_S) for _ in range(settings.sync_connections)]
+        self._watch_sessions()
         self.loop: WorkerLoop | None = None
         self.observer = Observer(
             self.connect,
@@ -170,6 +171,12 @@ class WorkerApp:
             answerers=answerers,
             metrics=self.metrics,
         )
+
+    def _watch_sessions(self) -> None:
+        kinds = {"batches": [self.session], "requests": self.read_sessions}
+        metrics = self.metrics
+        metrics.sessions.read = lambda: {kind: len(sessions) for kind, sessions in kinds.items()}
+        metrics.sessions_busy.read = lambda: {kind: sum(one.busy_s for one in them) for kind, them in kinds.items()}
 
     def _missing(self) -> str | None:
         if self.loop is None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from chatcore.errors import Code
-from chatcore.instruments import SIZES, Distribution, Readings, Tally
+from chatcore.instruments import SIZES, Distribution, Readings, Tally, Totals
 from chatcore.stream import ConversationsRequest, HistoryRequest, SyncRequest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -24,6 +24,7 @@ class WorkerMetrics:
         self._declare_delivery(registry)
         self._declare_ownership(registry)
         self._declare_requests(registry)
+        self._declare_sessions(registry)
 
     def database_error(self, code: int) -> None:
         """Count an error of MySQL by its number; 0: it did not answer."""
@@ -161,5 +162,20 @@ class WorkerMetrics:
         self.request_seconds = Distribution(
             "chat_worker_request_seconds",
             "From the free session to the answer; each request counts.",
+            registry=registry,
+        )
+
+    def _declare_sessions(self, registry: CollectorRegistry) -> None:
+        self.sessions = Readings(
+            "chat_worker_mysql_sessions",
+            "Sessions on MySQL. batches: of commits and takeovers; requests: of syncs, histories and lists.",
+            "kind",
+            registry=registry,
+        )
+        self.sessions_busy = Totals(
+            "chat_worker_mysql_sessions_busy_seconds",
+            "Seconds in which the sessions of that kind were in use, all together. As many a second as there are "
+            "sessions: what comes waits.",
+            "kind",
             registry=registry,
         )

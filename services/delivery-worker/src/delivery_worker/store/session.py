@@ -44,6 +44,8 @@ class Session:
         self._open = open_with
         self._wire: Wire | None = None
         self._used_at = 0.0
+        self.busy_s = 0.0
+        """Seconds in which it was in use, connecting included."""
 
     @property
     def connected(self) -> bool:
@@ -71,6 +73,7 @@ class Session:
     async def _send(self, sql: str, *, connect: bool) -> list[Rows]:
         if self._wire is None and not connect:
             raise StoreUnavailable("MySQL: the session of this transaction is gone")
+        began = monotonic()
         try:
             async with asyncio.timeout(TRANSACTION_S):
                 wire = self._wire or await self._connect()
@@ -89,6 +92,8 @@ class Session:
         except BaseException:
             self.close()
             raise
+        finally:
+            self.busy_s += monotonic() - began
 
     async def rollback(self) -> None:
         """Roll back whatever is open. A failure closes the session, which does the same."""

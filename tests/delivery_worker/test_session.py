@@ -1,0 +1,53 @@
+"""A session tells how much of the time it is in use: before anything waits for it, that is what there is to see."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from chatcore.errors import StoreUnavailable
+from delivery_worker.settings import MySQLSettings
+from delivery_worker.store.session import Session
+
+TAKES_S = 0.02
+SETTINGS = MySQLSettings.model_validate({"mysql_user": "chat", "mysql_password": "secret"})
+
+
+class SlowWire:
+    """A connection whose every answer takes a while; the second one never comes."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def exchange(self, sql: str) -> list[Any]:
+        self.asked += 1
+        await asyncio.sleep(TAKES_S)
+        if self.asked > 1:
+            raise OSError("gone")
+        return []
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+async def open_slowly(_: MySQLSettings, idle_s: int) -> SlowWire:
+    await asyncio.sleep(TAKES_S)
+    return SlowWire()
+
+
+async def test_a_session_is_in_use_while_it_connects_and_waits_for_answers_and_failures() -> None:
+    session = Session(SETTINGS, open_with=open_slowly)
+    assert session.busy_s == 0
+    await session.run("SELECT 1")
+    assert session.busy_s >= 2 * TAKES_S * 0.9  # two clocks
+    busy_s = session.busy_s
+    with pytest.raises(StoreUnavailable):
+        await session.run("SELECT 1")
+    assert session.busy_s >= busy_s + TAKES_S * 0.9
+
+
+async def test_a_session_that_nobody_asks_is_not_in_use() -> None:
+    session = Session(SETTINGS, open_with=open_slowly)
+    await session.run("SELECT 1")
+    busy_s = session.busy_s
+    await asyncio.sleep(TAKES_S)
+    assert session.busy_s == busy_s
