@@ -60,6 +60,15 @@ async def test_after_a_reading_it_is_redis_own_and_goes_on_with_ours(times: Time
     assert clock.now_ms() == pytest.approx(times.redis_ms, abs=0.01)
 
 
+@pytest.mark.parametrize("ahead_s", [5.0, -3.5])
+async def test_it_tells_how_far_the_clock_of_this_process_is_off(times: Times, ahead_s: float) -> None:
+    times.ahead_s = ahead_s
+    clock = RedisClock()
+    assert clock.off_ms() == 0
+    await clock.read(times)
+    assert clock.off_ms() == -ahead_s * 1000
+
+
 async def test_an_answer_that_took_longer_on_one_way_is_wrong_by_half_a_round_trip_at_most(times: Times) -> None:
     times.one_way_s = 0.5
     clock = RedisClock()

@@ -108,8 +108,8 @@ async def test_in_a_full_redis_a_worker_beats_a_gateway_shows_that_it_lives_and_
     await world.fill(full=True)
     beat = redis.register_script(BEAT)
     assert await beat(keys=[KEYS.workers, KEYS.meta], args=["me", DEAD_MS, 4, "e1"]) == [b"me"]
-    sign = (SIGN, 1, KEYS.gateway("gw-1"), KEY_TTL_MS)
-    assert [await redis.eval(*sign), await redis.eval(*sign)] == [None, b"1"]
+    sign = (SIGN, 1, KEYS.gateway("gw-1"), KEY_TTL_MS, -37)
+    assert [await redis.eval(*sign), await redis.eval(*sign)] == [None, b"-37"]
     assert 0 < await redis.pttl(KEYS.gateway("gw-1")) <= KEY_TTL_MS
     assert (await look(redis, asking="gw-1", asked_ms=await now_of(redis)))[:2] == [1, 1]
     [(_, _, (user, frame))] = await ear.heard()

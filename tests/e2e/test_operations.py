@@ -1,17 +1,21 @@
 """What people ask of a running system at night, and what they do to it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import orjson
 import pytest
 from chatcore.keys import Keys
+from chatctl.faults import clocks
 from chatctl.stack.stack_file import StackFile
 
 from tests.harness.cast import Cast
 from tests.harness.command import chatctl
 from tests.harness.stack import Stack
+from tests.harness.system import ExtraService
 
 KEYS = Keys()
 
@@ -66,6 +70,27 @@ async def test_a_redis_that_throws_keys_away_is_named(stack: Stack) -> None:
         await redis.config_set("maxmemory-policy", "noeviction")
         await redis.aclose()
     assert "maxmemory-policy" in {finding["subject"] for finding in done.json() if finding["state"] == "fault"}
+
+
+@pytest.mark.skipif(clocks.missing() is not None, reason=f"{clocks.missing()}")
+async def test_a_gateway_whose_clock_is_off_is_named_with_how_much(stack: Stack, tmp_path: Path) -> None:
+    stepping = clocks.Clocks(tmp_path / "clocks")
+    extra = await ExtraService.start(
+        stack, "gateway-1", log=tmp_path / "extra.log", environment=stepping.environment("extra")
+    )
+    try:
+        await extra.wait_ready()
+        async with stepping.stepped("extra", -45), asyncio.timeout(60):
+            while "fault" not in (clock := await _finding(stack, "clocks"))["state"]:
+                await asyncio.sleep(0.5)
+        assert re.match(r"gateway-1-extra\.\w+ -4[45]\.\d s from Redis's: tokens expire", clock["detail"])
+    finally:
+        await extra.kill()
+
+
+async def _finding(stack: Stack, subject: str) -> dict[str, str]:
+    found: list[dict[str, str]] = (await chatctl("check", "--json", _at(stack))).json()
+    return next(finding for finding in found if finding["subject"] == subject)
 
 
 async def test_every_partition_has_a_living_owner(stack: Stack) -> None:

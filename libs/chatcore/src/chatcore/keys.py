@@ -5,7 +5,7 @@
 | `chat:in:{p}`          | stream, group per epoch | -        | gateways; settled by the owner | the partition's owner |
 | `chat:workers`         | zset, score = deadline  | -        | workers    | workers |
 | `chat:meta`            | hash: partitions, epoch | -        | workers    | gateways |
-| `chat:gateway:<id>`    | string                  | 10 s     | the gateway | the gateway (gone = Redis was wiped) |
+| `chat:gateway:<id>`    | string: ms ahead of Redis | 10 s   | the gateway | it (gone = Redis was wiped), people |
 | `chat:presence`        | stream, group           | -        | gateways   | presence |
 | `chat:sync`            | stream, group           | -        | gateways   | workers |
 | `chat:devices:{user}`  | zset, score = deadline  | -        | gateways: their own members; presence: deadlines | all |

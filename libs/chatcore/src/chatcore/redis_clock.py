@@ -23,6 +23,10 @@ class RedisClock:
         """Give Redis's time, to within half a round trip."""
         return (time() + self._ahead_s) * 1000
 
+    def off_ms(self) -> int:
+        """Tell how far the clock of this process is ahead of Redis's, as last read; 0 before that."""
+        return -round(self._ahead_s * 1000)
+
     async def read(self, redis: Any) -> None:
         """Read it again, if the last reading is old. Raises `StoreUnavailable`."""
         began = monotonic()

@@ -39,8 +39,10 @@ LOST_S: Final = 60.0
 RENEW_S: Final = 6.0
 """Seconds between two subscriptions anew while probes are missed."""
 
-SIGN: Final = f"{ALLOW_FULL}return redis.call('SET', KEYS[1], '1', 'PX', ARGV[1], 'GET')"
-"""In a full Redis too (R5b): a key that expired there would look like a wipe, and everybody would be entered again."""
+SIGN: Final = f"{ALLOW_FULL}return redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1], 'GET')"
+"""In a full Redis too (R5b): a key that expired there would look like a wipe, and everybody would be entered again.
+
+Its value is for people: how far this process's clock, by which tokens expire, is ahead of Redis's, in ms."""
 
 log = get_logger(__name__)
 
@@ -161,6 +163,7 @@ class Watch:
         return self.subscribed and proven and self._misses < MAX_MISSES
 
     async def _look(self, *, probing: bool) -> None:
+        await self._clock.read(self._redis)
         pipeline = self._redis.pipeline(transaction=False)
         partitions = self._outbox.partitions
         for partition in range(partitions):
@@ -169,7 +172,6 @@ class Watch:
             self._add_probe(pipeline)
         if not len(pipeline.command_stack):
             return
-        await self._clock.read(self._redis)
         answers: list[Any] = await answered(pipeline.execute())
         self._outbox.limit(frozenset(p for p in range(partitions) if answers[p] > self._max_backlog))
         if probing:
@@ -184,7 +186,7 @@ class Watch:
             self._misses = 0
         self._sent += 1
         self._probed_at = monotonic()
-        pipeline.eval(SIGN, 1, self._keys.gateway(self._gateway), KEY_TTL_MS)
+        pipeline.eval(SIGN, 1, self._keys.gateway(self._gateway), KEY_TTL_MS, self._clock.off_ms())
         pipeline.hmget(self._keys.meta, b"partitions", b"epoch")
         pipeline.publish(self._keys.channel(self._gateway), record(Kind.PROBE, 0, str(self._sent).encode()))
 

@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 from chatctl import deployment
+from chatctl.operations.check_clocks import check_clocks
 from chatctl.operations.check_mysql import check_mysql
 from chatctl.operations.check_redis import check_redis
-from chatctl.operations.check_system import check_clocks, check_gateways, check_workers
+from chatctl.operations.check_system import check_gateways, check_workers
 from chatctl.operations.checks import Look
 from chatctl.operations.checks import check as look_over
 from chatctl.printing import Json, tell

@@ -1,39 +1,15 @@
 """Owns what is to be right about the services: who is there, whether all is owned, whether anything waits."""
 
-import time
 from typing import Any, Final
 
 from chatcore.redis_client import answered
-from delivery_worker.store.batches import NOW
 
 from chatctl.deployment import Deployment
 from chatctl.operations.backlog import backlog, owners, partitions
 from chatctl.operations.checks import Finding, fault, ok, warning
-from chatctl.operations.clock import now_ms
 
-SKEW_WARNING_S: Final = 2.0
-SKEW_FAULT_S: Final = 30.0
-"""Tokens live by the gateways' clocks, presence by Redis's, stamps by MySQL's, whose syncs look back 60 s."""
 OLD_S: Final = 10.0
 """An entry that waits for longer is late: a takeover takes less."""
-
-
-async def check_clocks(deployment: Deployment) -> list[Finding]:
-    """Compare the clocks of this machine, of Redis and of MySQL. Raises `StoreUnavailable`."""
-    async with deployment.session() as session, deployment.redis() as redis:
-        await session.run("DO 0")  # connecting is not to be part of the comparison
-        before = time.time()
-        in_redis = await now_ms(redis) / 1000
-        in_mysql = int((await session.run(NOW))[0][0][0]) / 1000
-        here = (before + time.time()) / 2
-    clocks = {"here": here, "redis": in_redis, "mysql": in_mysql}
-    skew = max(clocks.values()) - min(clocks.values())
-    told = ", ".join(f"{name} {clock - here:+.1f} s" for name, clock in clocks.items() if name != "here")
-    if skew > SKEW_FAULT_S:
-        return [fault("clocks", f"{told} from here: tokens and last seen are wrong; run NTP everywhere")]
-    if skew > SKEW_WARNING_S:
-        return [warning("clocks", f"{told} from here: run NTP everywhere")]
-    return [ok("clocks", told)]
 
 
 async def check_workers(deployment: Deployment) -> list[Finding]:

@@ -135,7 +135,7 @@ def _retire(host: Host, keys: list[bytes], args: list[bytes]) -> Reply:
 
 
 def _sign(host: Host, keys: list[bytes], args: list[bytes]) -> Reply:
-    return host.call([b"SET", keys[0], b"1", b"PX", args[0], b"GET"])
+    return host.call([b"SET", keys[0], args[1], b"PX", args[0], b"GET"])
 
 
 def _run(host: Host, _: list[bytes], args: list[bytes]) -> Reply:
