@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import pytest
 from chatcore.errors import ConfigurationError
-from chatcore.lifecycle import EXIT_CONFIGURATION, EXIT_FAILED, Step, Supervisor, run, serve
+from chatcore.lifecycle import EXIT_CONFIGURATION, EXIT_FAILED, Step, Supervisor, ended, run, serve
 from chatcore.settings import ServiceSettings
 
 FOREVER_S = 3_600.0
@@ -154,6 +156,71 @@ async def test_stopping_all_leaves_no_task_behind() -> None:
     supervisor.close()
     await supervisor.stop()
     assert all(task.done() for task in tasks)
+
+
+async def test_a_task_whose_cancellation_wait_for_took_for_its_result_is_stopped_all_the_same() -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    went_on = False
+
+    async def reads() -> None:
+        nonlocal went_on
+        await asyncio.wait_for(answer, FOREVER_S)
+        went_on = True
+        await hang()
+
+    supervisor = Supervisor()
+    task = supervisor.spawn("reader", reads())
+    await asyncio.sleep(0)
+    supervisor.close()
+    answer.set_result(None)  # just as the cancellation comes
+    await asyncio.wait_for(supervisor.stop(), 20)
+    assert went_on == (sys.version_info < (3, 12)), "an older wait_for loses the cancellation"
+    assert task.cancelled()
+
+
+async def test_a_task_is_cancelled_until_it_ends() -> None:
+    lost = 0
+
+    async def loses_three() -> None:
+        nonlocal lost
+        while lost < 3:
+            with suppress(asyncio.CancelledError):
+                await hang()
+            lost += 1
+        await hang()
+
+    task = asyncio.create_task(loses_three())
+    await asyncio.sleep(0)
+    await ended([task], again_s=0.01)
+    assert lost == 3
+    assert task.cancelled()
+
+
+async def test_what_an_ended_task_raised_is_dropped() -> None:
+    task = asyncio.create_task(_coroutine(fail))
+    await asyncio.sleep(0)
+    await ended([task])
+    assert isinstance(task.exception(), ValueError)
+
+
+async def test_a_task_that_never_ends_keeps_no_shutdown_beyond_its_deadline() -> None:
+    enough = asyncio.Event()
+
+    async def stays() -> None:
+        while not enough.is_set():
+            with suppress(asyncio.CancelledError):
+                await enough.wait()
+
+    stubborn: list[asyncio.Task[None]] = []
+
+    async def start(supervisor: Supervisor) -> None:
+        stubborn.append(supervisor.spawn("stubborn", stays()))
+
+    service = Service(start, Step("close", nothing))
+    assert await live(service, shutdown_s=0.05) == 0
+    assert not stubborn[0].done()
+    enough.set()
+    await stubborn[0]
 
 
 def test_a_setting_at_fault_is_one_line_and_2(

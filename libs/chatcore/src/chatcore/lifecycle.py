@@ -6,7 +6,7 @@ It must never swallow a task's failure: a long-lived task that ends, ends the se
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,9 @@ EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 STEP_S: Final = 5.0
 """Seconds for a shutdown step that names no bound of its own, within the whole's deadline."""
+AGAIN_S: Final = 1.0
+"""Seconds for a cancelled task to clean up before it is cancelled again: longer than any of ours takes, and short
+enough for several tries within a step."""
 
 log = get_logger(__name__)
 
@@ -63,11 +66,9 @@ class Supervisor:
         self._closing = True
 
     async def stop(self, *names: str) -> None:
-        """Cancel the named tasks, or all, and wait until they are gone. Safe to repeat."""
+        """Cancel the named tasks, or all, and wait until they are gone. Safe to repeat; as long as its caller waits."""
         tasks = [self._tasks.pop(name) for name in (names or tuple(self._tasks)) if name in self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(tasks)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self._closing or self._failed.done() or self._tasks.get(task.get_name()) is not task:
@@ -75,6 +76,20 @@ class Supervisor:
         error = None if task.cancelled() else task.exception()
         log.error("task_ended", task=task.get_name(), exc_info=error)
         self._failed.set_result(error or RuntimeError(f"task {task.get_name()} ended"))
+
+
+async def ended(tasks: Collection["asyncio.Task[None]"], *, again_s: float = AGAIN_S) -> None:
+    """Cancel tasks until all have ended; what they raise is dropped. Who waits bounds it, and may be cancelled.
+
+    Once may be too little: redis-py writes under `asyncio.wait_for`, which on Python 3.11 gives its result instead when
+    the cancellation comes just as that is there, and the task goes on for ever.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=again_s)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class App(Protocol):

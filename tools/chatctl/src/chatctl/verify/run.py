@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from chatcore.lifecycle import ended
+
 from chatctl.faults.nemesis import FaultNote, Plan, plan_of, run_faults
 from chatctl.faults.scene import Scene, make_scene
 from chatctl.verify.case import Case
@@ -18,7 +20,7 @@ from chatctl.verify.population import Population
 from chatctl.verify.settling import Settling, users_at_the_end
 from chatctl.verify.system import Remote, Stores, System
 from chatctl.verify.verdict import Verdict, verdict_on
-from chatctl.verify.waiting import ended, until
+from chatctl.verify.waiting import until
 
 ARRIVE_S: Final = 60.0
 """Seconds for everybody to connect in the beginning."""
