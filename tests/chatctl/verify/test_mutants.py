@@ -414,6 +414,40 @@ def _drop_connections_in_a_drain(history: History, final: FinalState) -> Run:
     return history, final
 
 
+@caught_by("a_drained_gateway_names_its_reason")
+def _drop_connections_in_a_drain_while_others_are_broken(history: History, final: FinalState) -> Run:
+    _drop_in_a_drain(history)
+    for kind, target in (("redis_restart", "redis"), ("kill", "gateway-1"), ("slow_line", "gateway-1:clients")):
+        with_fault(history, kind, target, 49.0, 55.0)
+    return history, final
+
+
+def _drop_in_a_drain(history: History, kind: str = "terminate", target: str = "gateway-2") -> None:
+    """Of gateway-2's clients, bob is the only one."""
+    with_fault(history, kind, target, 50.0, 51.0)
+    _insert(history, Closed(52.0, "bob", "phone", 4, 1006, ours=False))
+
+
+@caught_by("a_drained_gateway_names_its_reason")
+def _drop_connections_in_a_rolling_restart(history: History, final: FinalState) -> Run:
+    _drop_in_a_drain(history, "rolling", "all")
+    return history, final
+
+
+@caught_by("a_drained_gateway_names_its_reason")
+def _serve_a_connection_on_past_a_drain(history: History, final: FinalState) -> Run:
+    with_fault(history, "terminate", "gateway-2", 50.0, 70.0)
+    _insert(history, PresenceTold(66.0, "bob", "phone", 4, "wes", online=True))
+    return history, final
+
+
+@caught_by("a_drained_gateway_names_its_reason")
+def _drain_until_the_process_is_killed(history: History, final: FinalState) -> Run:
+    with_fault(history, "terminate", "gateway-2", 50.0, 70.0)
+    _insert(history, Closed(70.0, "bob", "phone", 4, 1006, ours=False))
+    return history, final
+
+
 @caught_by("a_stalled_client_moves_nobody")
 def _let_a_stalled_client_slow_the_others(history: History, final: FinalState) -> Run:
     return _with_a_stall(history, 300), final
@@ -559,6 +593,40 @@ def test_a_push_may_be_lost_where_something_loses_pushes(kind: str, excused: boo
 def test_what_nobody_could_read_is_not_judged() -> None:
     history, final = _leave_an_entry_in_a_stream(*good_run())
     assert list(judged(Case(history, replace(final, streams=None)))) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        ("cut_clients", "all"),
+        ("kill", "gateway-2"),
+        ("pause_long", "gateway-2"),
+        ("partition_gateway_clients", "gateway-2:clients"),
+        ("rolling", "all"),
+    ],
+)
+@pytest.mark.parametrize("begin_s", [31.0, 51.5])
+def test_who_may_have_cut_a_gateways_connections_takes_its_word(kind: str, target: str, begin_s: float) -> None:
+    for mutant in (_drop_connections_in_a_drain_while_others_are_broken, _drain_until_the_process_is_killed):
+        history, final = mutant(*good_run())
+        with_fault(history, kind, target, begin_s, begin_s + 20)
+        assert not _accused_of_a_drain(history, final)
+
+
+def test_a_client_that_did_not_read_may_miss_why_it_was_sent_away() -> None:
+    history, final = _drop_connections_in_a_drain_while_others_are_broken(*good_run())
+    _insert(history, Stalling(49.0, "bob", "phone", 4, begins=True))
+    assert not _accused_of_a_drain(history, final)
+
+
+def test_a_connection_of_whose_end_nobody_told_is_not_held_against_a_drain() -> None:
+    history, final = _drain_until_the_process_is_killed(*good_run())
+    _change(history, _is(Closed, link=4), code=0)
+    assert not _accused_of_a_drain(history, final)
+
+
+def _accused_of_a_drain(history: History, final: FinalState) -> bool:
+    return any(one.startswith("a_drained_gateway_names_its_reason") for one in violations(history, final))
 
 
 @pytest.mark.parametrize(("slow", "asked"), [(299, False), (300, True)])

@@ -152,7 +152,14 @@ class Faults:
         if place is None or place.process is None:
             return "nobody", _nothing
         place.process.terminate()
-        return place.name, lambda: self.world.restart(place.name)
+
+        def undo() -> None:
+            if place.process is not None:  # it did not end by itself yet: what it still had to do, it does not
+                for begins in (True, False):
+                    self._tell("kill", place.name, begins=begins)
+            self.world.restart(place.name)
+
+        return place.name, undo
 
     def _pause(self, _: float) -> tuple[str, Undo]:
         place = self._any()

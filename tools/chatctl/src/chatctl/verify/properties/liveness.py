@@ -21,10 +21,6 @@ OPERATION_S: Final = 10.0
 """Seconds until each kind of operation succeeds again."""
 READY_S: Final = 60.0
 """Seconds until every service is ready again: a killed database needs most of it."""
-DRAIN_S: Final = 15.0
-"""Seconds that a gateway gets to send its clients away: the local stack's 10, and what a busy machine adds."""
-CODES: Final = frozenset({1001, 1011, 1012, 4401, 4403, 4408, 4409})
-"""Close codes that name their reason."""
 
 
 def everything_is_ready_again(case: Case) -> Found:
@@ -155,21 +151,6 @@ def streams_run_empty(case: Case) -> Found:
     for stream in case.final.streams or ():
         if stream.entries or stream.pending:
             yield Violation(f"{stream.name} holds {stream.entries} entries, {stream.pending} of them pending")
-
-
-def a_drained_gateway_names_its_reason(case: Case) -> Found:
-    """A gateway that is asked to stop gives every connection a close code."""
-    for begun_s, _, fault in case.disturbances:
-        if fault.kind != "terminate" or not fault.target.startswith("gateway"):
-            continue
-        until_s = begun_s + DRAIN_S
-        others = [f for b, e, f in case.disturbances if f != fault and b < until_s and e > begun_s]
-        if others:  # who cuts its connections, or kills it, takes its word
-            continue
-        for link in case.links.values():
-            here = link.gateway.startswith(f"{fault.target}.") and link.up_s < begun_s
-            if here and begun_s <= link.down_s <= until_s and not link.ours and link.code not in CODES:
-                yield Violation(f"{fault.target} drained and ended {link.user}/{link.device} with {link.code}")
 
 
 def percentile(values: list[float], share: float) -> float:
