@@ -442,6 +442,13 @@ def _serve_a_connection_on_past_a_drain(history: History, final: FinalState) -> 
 
 
 @caught_by("a_drained_gateway_names_its_reason")
+def _drop_connections_of_a_gateway_whose_name_tells_no_life(history: History, final: FinalState) -> Run:
+    _change(history, _is(Welcomed, link=4), gateway="gateway-2")
+    _drop_in_a_drain(history)
+    return history, final
+
+
+@caught_by("a_drained_gateway_names_its_reason")
 def _drain_until_the_process_is_killed(history: History, final: FinalState) -> Run:
     with_fault(history, "terminate", "gateway-2", 50.0, 70.0)
     _insert(history, Closed(70.0, "bob", "phone", 4, 1006, ours=False))

@@ -45,7 +45,7 @@ class _Drain:
 
     def concerns(self, link: Link) -> bool:
         """Whether a connection was at that gateway, and began before it was asked."""
-        return link.gateway.startswith(f"{self.gateway}.") and link.up_s < self.asked_s
+        return _name_of(link) == self.gateway and link.up_s < self.asked_s
 
 
 def a_drained_gateway_names_its_reason(case: Case) -> Found:
@@ -68,12 +68,17 @@ def a_drained_gateway_names_its_reason(case: Case) -> Found:
 
 def _drains(case: Case) -> Iterator[_Drain]:
     """Give what was asked of whom. Of a rolling restart only its begin and end are known."""
-    gateways = sorted({link.gateway.partition(".")[0] for link in case.links.values()})
+    gateways = sorted({_name_of(link) for link in case.links.values()})
     for begun_s, ended_s, fault in case.disturbances:
         if fault.begins and fault.kind == "terminate" and fault.target in gateways:
             yield _Drain(fault.target, fault, begun_s, begun_s)
         elif fault.begins and fault.kind == "rolling":
             yield from (_Drain(name, fault, begun_s, ended_s) for name in gateways)
+
+
+def _name_of(link: Link) -> str:
+    """Name a connection's gateway as faults do: `welcome` may tell its lives apart behind a dot."""
+    return link.gateway.partition(".")[0]
 
 
 def _heard_s(case: Case) -> dict[int, float]:
@@ -89,8 +94,9 @@ def _heard_s(case: Case) -> dict[int, float]:
 def _excused(case: Case, drain: _Drain, link: Link) -> bool:
     """Tell whether something else may have ended that connection, or silenced it."""
     since_s = max(link.up_s, drain.begun_s - SILENT_S)
+    until_s = min(link.down_s, drain.until_s)
     return any(
-        begun_s <= drain.until_s and ended_s >= since_s and _touches(fault, drain.gateway)
+        begun_s <= until_s and ended_s >= since_s and _touches(fault, drain.gateway)
         for begun_s, ended_s, fault in case.disturbances
         if fault.begins and fault is not drain.fault
     )
