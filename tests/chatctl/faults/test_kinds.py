@@ -72,10 +72,13 @@ async def test_a_process_that_is_killed_while_it_is_held_is_no_error(scene: Scen
 
 async def test_rolling_replaces_every_service_and_is_never_without_a_gateway(scene: Scene) -> None:
     before = {name: scene.pid(name) for name in scene.shape.services}
+    asked: list[str] = []
+    scene.on_step = lambda target, begins: asked.append(target) if begins else None
     async with inflicted(scene, "rolling", "all"):
         for name, pid in before.items():
             await until(lambda name=name, pid=pid: replaced(scene, name, pid))  # type: ignore[misc]
     await scene.wait_ready(60)
+    assert sorted(asked) == sorted(before)
 
 
 @pytest.mark.parametrize("kind", ["redis_flush", "redis_restart"])

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -49,7 +50,7 @@ async def test_the_end_of_a_fault_tells_whether_it_was_inflicted(
     plan = _one("kill")
     monkeypatch.setitem(KINDS, "kill", cast("Any", _Kind(fails)))
     notes: list[FaultNote] = []
-    await run_faults(plan, cast("Any", None), notes.append)
+    await run_faults(plan, cast("Any", SimpleNamespace()), notes.append)
     assert [note.phase for note in notes] == ["begin", "end"]
     assert notes[-1].detail == detail
     assert was_inflicted(notes[-1].detail) is inflicted

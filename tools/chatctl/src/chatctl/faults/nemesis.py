@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from time import monotonic
 from typing import Final, Literal
@@ -51,9 +52,11 @@ def was_inflicted(detail: str) -> bool:
 async def run_faults(plan: Plan, scene: Scene, note: Note) -> None:
     """Inflict a plan, from now on. Every fault is undone when this returns, fails or is cancelled.
 
-    A fault that cannot be inflicted, because another one keeps it from that, is noted so.
+    A fault that cannot be inflicted, because another one keeps it from that, is noted so. Of a rolling restart each
+    process is noted as well, as the target of one.
     """
     began = monotonic()
+    scene.on_step = partial(_tell_step, note)
     async with asyncio.TaskGroup() as inflicted:
         for fault in plan.faults:
             await asyncio.sleep(max(0.0, began + fault.at_s - monotonic()))
@@ -76,6 +79,10 @@ async def _inflict(fault: TimedFault, scene: Scene, note: Note) -> None:
         detail = f"{failed}{type(error).__name__}: {error}"
     finally:
         _tell(note, fault, "end", detail)
+
+
+def _tell_step(note: Note, target: str, begins: bool) -> None:  # noqa: FBT001 - as the scene calls it
+    note(FaultNote(monotonic(), "rolling", target, "begin" if begins else "end", "SIGTERM"))
 
 
 def _tell(note: Note, fault: TimedFault, phase: Literal["begin", "end"], detail: str) -> None:

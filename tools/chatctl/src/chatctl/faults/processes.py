@@ -84,7 +84,10 @@ def held(*pids: int) -> Iterator[None]:
 
 @asynccontextmanager
 async def rolled(scene: Scene, _: str, random: Random) -> AsyncIterator[str]:
-    """Restart all services with SIGTERM, one after the other, each when the one before is back."""
+    """Restart all services with SIGTERM, one after the other, each when the one before is back.
+
+    Each is a step of its own to the scene: what is said of a drain is judged from the moment in which it was asked.
+    """
     names = scene.shape.services
     random.shuffle(names)
     rolling = asyncio.create_task(_roll(scene, names), name="rolling")
@@ -98,10 +101,19 @@ async def rolled(scene: Scene, _: str, random: Random) -> AsyncIterator[str]:
 async def _roll(scene: Scene, names: list[str]) -> None:
     for name in names:
         with suppress(ProcessLookupError):
-            old = scene.pid(name)
-            os.kill(old, signal.SIGTERM)
-            await _replaced(scene, name, old)
+            await _restart(scene, name)
         await scene.wait_ready(BACK_S)
+
+
+async def _restart(scene: Scene, name: str) -> None:
+    """Ask a process to end, and wait for the next. Raises `ProcessLookupError` while it is down."""
+    old = scene.pid(name)
+    scene.on_step(name, True)  # noqa: FBT003 - it begins
+    try:
+        os.kill(old, signal.SIGTERM)
+        await _replaced(scene, name, old)
+    finally:
+        scene.on_step(name, False)  # noqa: FBT003 - it is over
 
 
 async def _replaced(scene: Scene, name: str, old: int) -> None:

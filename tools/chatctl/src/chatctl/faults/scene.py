@@ -1,6 +1,6 @@
 """A private stack for a run that breaks it: every line between its parts, and to clients, passes a proxy of ours."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -27,6 +27,8 @@ class Scene:
         self.stack, self.shape, self.clocks = stack, shape, clocks
         self.gateways = [f"ws://127.0.0.1:{proxies[line].port}" for line in shape.client_lines]
         """The base URLs of the gateways for clients, through the proxies."""
+        self.on_step: Callable[[str, bool], None] = lambda _target, _begins: None
+        """Hears when a rolling restart asks a process to stop (True), and when it is over. The nemesis sets it."""
         self._proxies = proxies
 
     @property

@@ -22,6 +22,9 @@ CODES: Final = frozenset({1001, 1011, 1012, 4401, 4403, 4408, 4409})
 """Close codes that name their reason."""
 UNTOLD: Final = 0
 """The code of a connection whose end nobody told its client, and of those of the library, which tells none."""
+ASKING: Final = frozenset({"terminate", "rolling"})
+"""Kinds of faults that ask their target to stop."""
+WHOLE_ROLLING: Final = ("rolling", "all")
 ELSEWHERE: Final = re.compile(r"(redis|mysql|(gateway|worker|presence)-[0-9]+)(:[a-z]+)?")
 """Targets of faults that are one process, or one of its lines."""
 HEARD: Final = (h.Sent, h.Refusal, h.Seen, h.Claimed, h.SyncDone, h.PresenceTold, h.GoneAway)
@@ -30,13 +33,11 @@ HEARD: Final = (h.Sent, h.Refusal, h.Seen, h.Claimed, h.SyncDone, h.PresenceTold
 
 @dataclass(frozen=True, slots=True)
 class _Drain:
-    """A gateway was asked to stop; in a rolling restart at some moment in it."""
+    """A gateway was asked to stop, by itself or in its turn of a rolling restart."""
 
     gateway: str
     fault: Fault
-    begun_s: float
     asked_s: float
-    """It was asked by then at the latest."""
 
     @property
     def until_s(self) -> float:
@@ -53,27 +54,25 @@ def a_drained_gateway_names_its_reason(case: Case) -> Found:
     stalled = {item.link for item in case.of(h.Stalling)}
     heard_s = _heard_s(case)
     for drain in _drains(case):
-        if any(drain.begun_s <= at_s <= drain.until_s and by_s >= LAG_S for at_s, by_s in case.history.lags):
+        if any(drain.asked_s <= at_s <= drain.until_s and by_s >= LAG_S for at_s, by_s in case.history.lags):
             continue
         for link in filter(drain.concerns, case.links.values()):
             if link.number in stalled or _excused(case, drain, link):
                 continue
             who = f"{drain.gateway} drained and"
-            if drain.begun_s <= link.down_s <= drain.until_s:
+            if drain.asked_s <= link.down_s <= drain.until_s:
                 if not link.ours and link.code not in CODES | {UNTOLD}:
                     yield Violation(f"{who} ended {link.user}/{link.device} with {link.code}")
-            elif drain.fault.kind == "terminate" and heard_s.get(link.number, 0.0) > drain.until_s:
+            elif heard_s.get(link.number, 0.0) > drain.until_s:
                 yield Violation(f"{who} still had {link.user}/{link.device} {DRAIN_S:.0f} s later")
 
 
 def _drains(case: Case) -> Iterator[_Drain]:
-    """Give what was asked of whom. Of a rolling restart only its begin and end are known."""
-    gateways = sorted({_name_of(link) for link in case.links.values()})
-    for begun_s, ended_s, fault in case.disturbances:
-        if fault.begins and fault.kind == "terminate" and fault.target in gateways:
-            yield _Drain(fault.target, fault, begun_s, begun_s)
-        elif fault.begins and fault.kind == "rolling":
-            yield from (_Drain(name, fault, begun_s, ended_s) for name in gateways)
+    """Give what was asked of whom, and when."""
+    gateways = {_name_of(link) for link in case.links.values()}
+    for begun_s, _, fault in case.disturbances:
+        if fault.begins and fault.kind in ASKING and fault.target in gateways:
+            yield _Drain(fault.target, fault, begun_s)
 
 
 def _name_of(link: Link) -> str:
@@ -93,7 +92,7 @@ def _heard_s(case: Case) -> dict[int, float]:
 
 def _excused(case: Case, drain: _Drain, link: Link) -> bool:
     """Tell whether something else may have ended that connection, or silenced it."""
-    since_s = max(link.up_s, drain.begun_s - SILENT_S)
+    since_s = max(link.up_s, drain.asked_s - SILENT_S)
     until_s = min(link.down_s, drain.until_s)
     return any(
         begun_s <= until_s and ended_s >= since_s and _touches(fault, drain.gateway)
@@ -103,5 +102,10 @@ def _excused(case: Case, drain: _Drain, link: Link) -> bool:
 
 
 def _touches(fault: Fault, gateway: str) -> bool:
-    """Tell whether a fault may have touched a gateway or its clients: all but those of other processes may."""
+    """Tell whether a fault may have touched a gateway or its clients: all but those of other processes may.
+
+    A rolling restart as a whole asks nothing: it notes each process as the target of a fault of its own.
+    """
+    if (fault.kind, fault.target) == WHOLE_ROLLING:
+        return False
     return ELSEWHERE.fullmatch(fault.target) is None or fault.target.partition(":")[0] == gateway
