@@ -124,6 +124,13 @@ BUGS: Final[Mapping[str, Bug]] = {
             {"nobody_flaps", "a_late_leaver_evicts_nobody", "no_ghosts_remain", "every_device_is_complete"}
         ),
     ),
+    "leaves_in_silence": Bug(
+        app=gateways.LeavesInSilence,
+        says="ends when it is asked to, without a word to its clients",
+        faults=("terminate:gateway", "rolling"),
+        shown_by=frozenset({"a_drained_gateway_names_its_reason"}),
+        duration_s=30.0,
+    ),
     "routes_before_commit": Bug(
         app=batches.RoutesBeforeCommit,
         says="looks routes up before the COMMIT",

@@ -1,10 +1,11 @@
 """Planted in gateways: what a client is claimed to hold, whose member is removed, when nobody is synced again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 from chatcore.keys import Keys
+from chatcore.lifecycle import Step
 from chatcore.push import Kind, records
 from gateway.app import GatewayApp
 from gateway.connection import Connection
@@ -122,3 +123,11 @@ class SecondConfirmationIgnored(GatewayApp):
 
     def _confirmed(self, again: bool) -> None:  # noqa: FBT001 - as the one that it replaces
         super()._confirmed(False)  # noqa: FBT003 - the same
+
+
+class LeavesInSilence(GatewayApp):
+    """Breaks G11: a gateway that is asked to stop sends its clients away first."""
+
+    def shutdown(self) -> Sequence[Step]:
+        """Leave all to the end of the process."""
+        return ()
