@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from chatcore.ids import conversation_id, partition_of
 from chatcore.keys import Keys
 from chatctl.faults import clocks
 from chatctl.stack.stack_file import StackFile
@@ -143,8 +144,10 @@ async def test_who_tells_where_a_users_devices_are_connected(cast: Cast, stack: 
 async def test_a_kicked_device_may_come_back_and_another_one_stays(cast: Cast, stack: Stack) -> None:
     bob = cast.user("bob")
     phone, desk = await cast.online(bob, "phone"), await cast.online(bob, "desk", gateway=1)
-    done, code = await asyncio.gather(chatctl("kick", bob, "--device=phone", _at(stack)), phone.expect_closed())
+    command = chatctl("kick", bob, "--device=phone", "--json", _at(stack))
+    done, code = await asyncio.gather(command, phone.expect_closed())
     assert (done.code, code) == (0, 1001)
+    assert done.json() == {"user": bob, "device": "phone", "connections": 1}
     assert await desk.settled() == []
     await cast.online(bob, "phone")
 
@@ -172,7 +175,9 @@ async def test_a_dead_letter_goes_back_and_is_delivered(cast: Cast, stack: Stack
         assert (listed[0]["id"], listed[0]["kind"], listed[0]["client_id"]) == (letter, "send", "c1")
         shown = (await chatctl("dead", "show", letter, "--json", _at(stack))).json()
         assert "back again" in shown["data"]
-        assert (await chatctl("dead", "requeue", letter, _at(stack))).code == 0
+        stream = KEYS.inbox(partition_of(conversation_id(alice, bob), 32))
+        done = await chatctl("dead", "requeue", letter, "--json", _at(stack))
+        assert (done.code, done.json()) == (0, [{"id": letter, "back_in": stream}])
         await recipient.expect("message", peer=alice, id="c1", body="back again")
         assert (await chatctl("dead", "show", letter, _at(stack))).code == 1
 
@@ -180,7 +185,9 @@ async def test_a_dead_letter_goes_back_and_is_delivered(cast: Cast, stack: Stack
 async def test_a_dead_letter_that_is_dropped_is_gone(stack: Stack) -> None:
     async with _letter(stack, b"\xff not an entry") as letter:
         assert (await chatctl("dead", "list", "--json", _at(stack))).json()[0]["kind"] == "entry"
-        assert (await chatctl("dead", "drop", letter, _at(stack))).code == 0
+        done = await chatctl("dead", "drop", letter, "7-7", "--json", _at(stack))
+        assert (done.code, done.json()) == (1, [{"id": letter, "back_in": None}])
+        assert "no dead letter 7-7" in done.err
         assert (await chatctl("dead", "drop", letter, _at(stack))).code == 1
 
 

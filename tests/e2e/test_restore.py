@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -63,8 +64,9 @@ async def test_after_a_restore_and_a_new_epoch_every_client_starts_again_from_wh
     await stack.stop()
     await _up(stack, *STORES_ALONE)
     await asyncio.to_thread(_restore, stack.file.mysql, backup)
-    renewed = await chatctl("epoch", "new", f"--dir={stack.folder}")
+    renewed = await chatctl("epoch", "new", "--json", f"--dir={stack.folder}")
     assert renewed.code == 0, renewed.err
+    assert re.fullmatch(r"[0-9a-f]{16}", renewed.json()["epoch"])
     await stack.stop()
 
     await _up(stack, "--gateways=1", "--workers=1")

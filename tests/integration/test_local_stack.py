@@ -101,6 +101,7 @@ async def test_a_second_up_finds_the_first_and_changes_nothing(stack: Stack) -> 
     again = await asyncio.to_thread(chatctl, "up", "--detach", f"--dir={stack.folder}")
     assert (again.returncode, stack.processes()) == (0, before)
     assert all(url in again.stdout for url in stack.gateways())
+    assert f"`./dev down --dir={stack.folder}`" in again.stdout
 
 
 async def test_a_start_that_fails_names_the_step_and_its_log(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -1,12 +1,18 @@
 """`dead`: the frames that were given up on."""
 
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 
 from chatctl import deployment
+from chatctl.deployment import Deployment
 from chatctl.operations import dead as letters
+from chatctl.operations.dead import Handled
 from chatctl.printing import Json, tell, tell_one
+
+Act = Callable[[Deployment, str], Coroutine[Any, Any, Handled]]
 
 app = App(name="dead", help="The dead letters: frames that a worker gave up on, each with its reason.")
 
@@ -28,20 +34,29 @@ def show(id: str, *, json: Json = False, dir: Path | None = None) -> None:  # no
 
 
 @app.command
-def requeue(*ids: str, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
+def requeue(*ids: str, json: Json = False, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
     """Put dead letters back into their streams: they are handled as if they had just come.
 
     Their senders were told a final error and have given them up; a message that goes back may surprise them.
     """
-    where = deployment.find(dir)
-    for letter in ids:
-        print(f"{letter} is back in {deployment.perform(letters.requeue(where, letter))}")
+    _each(ids, letters.requeue, deployment.find(dir), as_json=json)
 
 
 @app.command
-def drop(*ids: str, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
+def drop(*ids: str, json: Json = False, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
     """Delete dead letters for good."""
-    where = deployment.find(dir)
-    for letter in ids:
-        deployment.perform(letters.drop(where, letter))
-        print(f"{letter} is gone")
+    _each(ids, letters.drop, deployment.find(dir), as_json=json)
+
+
+def _each(ids: Sequence[str], act: Act, where: Deployment, *, as_json: bool) -> None:
+    """Do one after the other, and tell those that were done, also where the next one fails."""
+    done: list[Handled] = []
+    try:
+        for letter in ids:
+            handled = deployment.perform(act(where, letter))
+            done.append(handled)
+            if not as_json:
+                print(f"{letter} is {f'back in {handled.back_in}' if handled.back_in else 'gone'}")
+    finally:
+        if as_json:
+            tell(done, as_json=True, none="")

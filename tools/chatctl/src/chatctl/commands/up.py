@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from chatctl.deployment import LOCAL
 from chatctl.failure import Failure
 from chatctl.stack import stack_file
 from chatctl.stack.mysql_flavours import FlavourName
@@ -33,7 +35,7 @@ def up(
     workers: int = 2,
     presence: int = 1,
     port: int = 8080,
-    dir: Path = Path(".run"),  # noqa: A002 - the option's name is fixed
+    dir: Path = LOCAL,  # noqa: A002 - the option's name is fixed
     detach: Annotated[bool, Parameter(negative="")] = False,
     fresh: Annotated[bool, Parameter(negative="")] = False,
     database: FlavourName = "mariadb",
@@ -98,9 +100,9 @@ def _describe(stack: StackFile, folder: Path) -> None:
         print(f"  gateway  {url}/v1/ws?device=phone")
     for user in ("alice", "bob"):
         print(f"  token of {user}: {sign(stack.jwt, user, ttl_s=TOKEN_S)}")
-    print(
-        f"  chat with `./dev chat alice bob`; logs in {folder / 'logs'}; stop with Ctrl-C or `./dev down`", flush=True
-    )
+    where = "" if folder == LOCAL.resolve() else f" --dir={shlex.quote(str(folder))}"
+    print(f"  chat with `./dev chat alice bob{where}`; logs in {folder / 'logs'}", flush=True)
+    print(f"  stop with Ctrl-C or `./dev down{where}`", flush=True)
 
 
 def _detach(options: Options) -> None:

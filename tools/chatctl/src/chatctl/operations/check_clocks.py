@@ -65,4 +65,4 @@ def _most_s(name: str) -> float:
 
 
 def _told(off_s: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {seconds:+.1f} s" for name, seconds in off_s.items())
+    return ", ".join(f"{name} {round(seconds, 1) + 0.0:+.1f} s" for name, seconds in off_s.items())  # no -0.0

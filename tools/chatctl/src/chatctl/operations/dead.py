@@ -45,6 +45,15 @@ class Content:
     data: str
 
 
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A dead letter that is one no more."""
+
+    id: str
+    back_in: str | None
+    """The stream in which it is again; None: it is gone for good."""
+
+
 async def letters(deployment: Deployment, limit: int) -> list[Letter]:
     """Read the newest dead letters. Raises `StoreUnavailable`."""
     async with deployment.redis() as redis:
@@ -61,8 +70,8 @@ async def content(deployment: Deployment, letter_id: str) -> Content:
     return Content(letter, fields[b"entry"].decode(), fields[b"data"].decode("utf-8", "replace"))
 
 
-async def requeue(deployment: Deployment, letter_id: str) -> str:
-    """Put a letter back into its conversation's stream, and take it out of the dead ones; gives the stream.
+async def requeue(deployment: Deployment, letter_id: str) -> Handled:
+    """Put a letter back into its conversation's stream, and take it out of the dead ones.
 
     Both in one MULTI: it is never in neither. Raises `Failure`, `StoreUnavailable`.
     """
@@ -80,14 +89,15 @@ async def requeue(deployment: Deployment, letter_id: str) -> str:
         pipeline.xadd(stream, {FIELD: entry})
         pipeline.xdel(deployment.keys.dead, letter_id)
         await answered(pipeline.execute())
-    return stream
+    return Handled(letter_id, stream)
 
 
-async def drop(deployment: Deployment, letter_id: str) -> None:
+async def drop(deployment: Deployment, letter_id: str) -> Handled:
     """Delete a letter for good. Raises `Failure` when it is not there, `StoreUnavailable`."""
     async with deployment.redis() as redis:
         if not await answered(redis.xdel(deployment.keys.dead, letter_id)):
             raise _missing(letter_id)
+    return Handled(letter_id, None)
 
 
 async def _fields(redis: Redis, deployment: Deployment, letter_id: str) -> dict[bytes, bytes]:
