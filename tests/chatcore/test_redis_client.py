@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from chatcore.errors import StoreUnavailable
-from chatcore.redis_client import answered, close_redis, make_redis
+from chatcore.redis_client import PackedInC, answered, close_redis, make_redis
 
 SHORT_S = 0.05
 
@@ -155,3 +155,29 @@ async def test_our_own_mistakes_are_no_failure_of_the_store() -> None:
 
     with pytest.raises(KeyError):
         await answered(mistaken())
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ECHO", "naïve"),
+        ("ECHO", b"\0\r\n$1\r\n"),
+        ("SET", "k", 5, 0.25, -1),
+        ("CLIENT SETNAME", "a b"),
+        ("ECHO", b"x" * 70_000),
+        (b"ECHO", bytearray(b"a"), memoryview(b"b")),
+    ],
+)
+async def test_commands_are_packed_as_redis_py_packs_them(scheme: str, command: tuple[Any, ...]) -> None:
+    pool: Any = make_redis(f"{scheme}://127.0.0.1:1/0", name="test").connection_pool
+    connection = pool.make_connection()
+    assert isinstance(connection, PackedInC)
+    theirs = super(PackedInC, connection).pack_command(*command)  # type: ignore[misc]  # of the class beside it
+    assert b"".join(connection.pack_command(*command)) == b"".join(theirs)
+
+
+async def test_a_part_that_is_no_value_is_refused_before_anything_is_sent(server: Server, client: Any) -> None:
+    with pytest.raises(StoreUnavailable):
+        await answered(client.execute_command("ECHO", None))
+    assert server.commands == []

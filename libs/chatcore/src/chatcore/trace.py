@@ -34,7 +34,7 @@ COMMIT: Final = "commit"
 SEND_GW: Final = "send chat:gw"
 """The publications to the gateways, with the look at the routes before."""
 SETTLE_IN: Final = "settle chat:in"
-"""It travels in one MULTI with the publications, so it is as long."""
+"""It travels in one step with the publications, so it is as long."""
 PROCESS_GW: Final = "process chat:gw"
 """A gateway read the publication, until the frame was written to one socket."""
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from chatcore.delivery import Answer, Message, Plan, Receipt, Refused
 from chatcore.delivery.frames import encode_answer, encode_message, encode_receipt
 from chatcore.errors import CodecError
-from chatcore.full_redis import execute_anyway
+from chatcore.full_redis import run_anyway
 from chatcore.keys import Keys, Member, group_of
 from chatcore.push import Kind, Timing, record
 from chatcore.redis_client import Connect, answered, close_redis
@@ -152,10 +152,8 @@ class RedisRouter:
         wanted = list(users)
         if not wanted:
             return {}
-        pipeline = self._redis.pipeline(transaction=False)
-        for user in wanted:
-            pipeline.zrange(self._keys.devices(user), 0, -1)
-        found = await answered(pipeline.execute())
+        devices = self._keys.devices
+        found = await answered(run_anyway(self._redis, *[("ZRANGE", devices(user), 0, -1) for user in wanted]))
         return {user: members_of(rows) for user, rows in zip(wanted, found, strict=True) if rows}
 
     async def tell(self, publications: Publications) -> None:
@@ -173,21 +171,28 @@ class RedisRouter:
     async def _execute(
         self, publications: Publications, settle: Sequence[StreamEntry], epoch: int, dead: Sequence[DeadLetter]
     ) -> None:
-        pipeline = self._redis.pipeline(transaction=True)
-        for gateway, publication in publications.by_gateway.items():
-            pipeline.publish(self._keys.channel(gateway), bytes(publication))
-        for letter in dead:
-            pipeline.xadd(self._keys.dead, _fields(letter), maxlen=self._dead_letters, approximate=True)
+        """Run one script: one step as MULTI is, also in a full Redis (R5b).
+
+        A MULTI of the same commands and answers costs redis-py twice as much (196 instead of 85 microseconds for nine
+        partitions), and so does a pipeline of routes: with both, a small batch costs a seventh more.
+        """
+        commands: list[tuple[Any, ...]] = [
+            ("PUBLISH", self._keys.channel(gateway), bytes(publication))
+            for gateway, publication in publications.by_gateway.items()
+        ]
+        commands += [self._bury(letter) for letter in dead]
         by_partition: dict[int, list[bytes]] = {}
         for entry in settle:
             by_partition.setdefault(entry.partition, []).append(entry.id)
         for partition, ids in by_partition.items():
             stream = self._keys.inbox(partition)
-            pipeline.xack(stream, group_of(epoch), *ids)
-            pipeline.xdel(stream, *ids)
-        if len(pipeline):
-            # A full Redis takes no MULTI, and is full until this is settled (R5b).
-            await execute_anyway(self._redis, pipeline)
+            commands += [("XACK", stream, group_of(epoch), *ids), ("XDEL", stream, *ids)]
+        if commands:
+            await run_anyway(self._redis, *commands)
+
+    def _bury(self, letter: DeadLetter) -> tuple[Any, ...]:
+        fields = [part for field in _fields(letter).items() for part in field]
+        return ("XADD", self._keys.dead, "MAXLEN", "~", self._dead_letters, "*", *fields)
 
 
 def members_of(rows: Iterable[bytes]) -> list[Member]:
