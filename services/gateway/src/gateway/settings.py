@@ -40,7 +40,7 @@ class GatewaySettings(ServiceSettings, TraceSettings):
     """Origins beside the gateway's own host from which a browser may connect, separated by commas."""
 
     max_connections: Annotated[int, Field(ge=0)] = 20_000
-    """Connections of this process; a full collection costs 32 ms per 1,000. 0: no limit."""
+    """Connections of this process; a full garbage collection grows with them. 0: no limit."""
 
     max_admissions: Annotated[int, Field(ge=0)] = 1_000
     """Handshakes that wait for Redis and a worker at once; past it 429, with a Retry-After for each of its own. About

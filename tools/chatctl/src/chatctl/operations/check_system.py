@@ -24,7 +24,7 @@ async def check_workers(deployment: Deployment) -> list[Finding]:
     orphans = [row.partition for row in rows if row.owner not in live]
     unread = [row.partition for row in rows if row.owner in live and row.group_epoch != row.epoch]
     if orphans or unread:
-        detail = f"{len(orphans)} without a living owner, {len(unread)} not read: a takeover lasts 8 s at most"
+        detail = f"{len(orphans)} without a living owner, {len(unread)} not read: a takeover lasts 9 s at most"
         return [*found, fault("ownership", detail)]
     return [*found, ok("ownership", f"all {len(rows)} partitions are owned and read")]
 
