@@ -9,9 +9,11 @@ from chatcore.presence import WATCH_MS
 from chatcore.push import Kind, records
 from chatcore.stream import FIELD
 from delivery_worker.inbox import BEAT, DEAD_MS
+from delivery_worker.router import ROUTES
 from gateway.members import ENTER
 from gateway.watch import KEY_TTL_MS, SIGN
 from presence.scripts import FORGET, LOOK, RETIRE, UNWATCH
+from redis.exceptions import ResponseError
 
 from tests.contracts.redis_worlds import RedisWorld
 
@@ -204,3 +206,19 @@ async def test_a_consumer_with_something_pending_keeps_its_name(world: RedisWorl
     await redis.eval(RETIRE, 1, KEYS.presence, "presence", "60000", "")
     rows = await redis.xinfo_consumers(KEYS.presence, "presence")
     assert [row["name"] for row in rows] == [b"busy", b"other"]
+
+
+@pytest.mark.parametrize("full", [True, False])
+async def test_routes_are_every_member_of_each_user_in_the_order_of_the_users(world: RedisWorld, full: bool) -> None:
+    redis = world.client()
+    await redis.zadd("d:a", {"later": 9, "past": 1})
+    await redis.zadd("d:b", {"one": 5})
+    await world.fill(full=full)
+    assert await redis.eval(ROUTES, 0, "d:b", "d:none", "d:a") == [[b"one"], [], [b"past", b"later"]]
+
+
+async def test_routes_of_a_key_that_holds_something_else_are_an_error(world: RedisWorld) -> None:
+    redis = world.client()
+    await redis.set("d:a", "text")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await redis.eval(ROUTES, 0, "d:b", "d:a")

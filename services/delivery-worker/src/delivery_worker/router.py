@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from chatcore.delivery import Answer, Message, Plan, Receipt, Refused
 from chatcore.delivery.frames import encode_answer, encode_message, encode_receipt
 from chatcore.errors import CodecError
-from chatcore.full_redis import run_anyway
+from chatcore.full_redis import ALLOW_FULL, run_anyway
 from chatcore.keys import Keys, Member, group_of
 from chatcore.push import Kind, Timing, record
 from chatcore.redis_client import Connect, answered, close_redis
@@ -29,6 +29,17 @@ from delivery_worker.inbox import StreamEntry
 Routes = Mapping[str, Sequence[Member]]
 MAX_DEAD_BYTES: Final = 256 * 1024
 """Of a dead letter's data that are kept: an entry is no larger."""
+ROUTES: Final = (
+    ALLOW_FULL
+    + """
+local answers = {}
+for at, key in ipairs(ARGV) do answers[at] = redis.call('ZRANGE', key, 0, -1) end
+return answers
+"""
+)
+"""Give every member of each user's devices. ARGV: the keys, not declared, as those of `chatcore.full_redis.RUN`.
+
+For 300 users it costs the worker and Redis 0.7 ms together, a pipeline of as many commands 2.8: 12 % of a message."""
 
 
 class Router(Protocol):
@@ -152,8 +163,8 @@ class RedisRouter:
         wanted = list(users)
         if not wanted:
             return {}
-        devices = self._keys.devices
-        found = await answered(run_anyway(self._redis, *[("ZRANGE", devices(user), 0, -1) for user in wanted]))
+        redis: Any = self._redis
+        found = await answered(redis.eval(ROUTES, 0, *map(self._keys.devices, wanted)))
         return {user: members_of(rows) for user, rows in zip(wanted, found, strict=True) if rows}
 
     async def tell(self, publications: Publications) -> None:
@@ -173,8 +184,8 @@ class RedisRouter:
     ) -> None:
         """Run one script: one step as MULTI is, also in a full Redis (R5b).
 
-        A MULTI of the same commands and answers costs redis-py twice as much (196 instead of 85 microseconds for nine
-        partitions), and so does a pipeline of routes: with both, a small batch costs a seventh more.
+        A MULTI of the same commands and answers costs redis-py twice as much (176 instead of 83 microseconds for nine
+        partitions): 7 % of a small batch.
         """
         commands: list[tuple[Any, ...]] = [
             ("PUBLISH", self._keys.channel(gateway), bytes(publication))

@@ -10,6 +10,7 @@ from chatcore.full_redis import RUN
 from chatcore.presence import WATCH_MS, Seen, look
 from chatcore.push import Kind, presence_payload, record
 from delivery_worker.inbox import BEAT
+from delivery_worker.router import ROUTES
 from gateway.members import ENTER
 from gateway.watch import SIGN
 from presence.scripts import FORGET, LOOK, RETIRE, SEEN_MS, UNWATCH
@@ -147,10 +148,19 @@ def _run(host: Host, _: list[bytes], args: list[bytes]) -> Reply:
     return answers
 
 
+def _routes(host: Host, _: list[bytes], args: list[bytes]) -> Reply:
+    answers = [host.call([b"ZRANGE", key, b"0", b"-1"]) for key in args]
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
 SCRIPTS: Final[dict[str, Script]] = {
     ENTER: _enter,
     SIGN: _sign,
     RUN: _run,
+    ROUTES: _routes,
     BEAT: _beat,
     LOOK: _look,
     UNWATCH: _unwatch,
