@@ -9,16 +9,29 @@ from chatctl.verify.ledger import Ledger
 from tests.conftest import MakeStack
 from tests.harness.owners import settled_owners
 
+MARKS = (
+    "INSERT INTO member VALUES (%s, %s, %s, %s, 0, 0, 0, 0, 0, 0)"
+    " ON DUPLICATE KEY UPDATE last_seq = GREATEST(last_seq, VALUES(last_seq))"
+)
+"""As a worker writes them: the first time added, then written over."""
+
 
 def test_an_owner_writes_and_its_successor_after_it() -> None:
-    notes = [Written("worker-1", 0, 1), Taken("worker-2", 0), Written("worker-2", 0, 2), Written("worker-1", 1, 1)]
+    notes = [
+        Written("worker-1", 0, "message 1"),
+        Taken("worker-2", 0),
+        Written("worker-2", 0, "the marks of alice"),
+        Written("worker-1", 1, "message 1"),
+    ]
     assert list(stale_writes({0: "worker-1", 1: "worker-1"}, notes)) == []
 
 
 def test_a_write_behind_the_fence_is_named() -> None:
-    notes = [Taken("worker-2", 0), Written("worker-1", 0, 7)]
-    [found] = stale_writes({0: "worker-1"}, notes)
-    assert found == "worker-1 wrote message 7 of partition 0, whose owner was worker-2"
+    notes = [Taken("worker-2", 0), Written("worker-1", 0, "message 7"), Written("worker-1", 0, "the marks of bob")]
+    assert list(stale_writes({0: "worker-1"}, notes)) == [
+        "worker-1 wrote message 7 of partition 0, whose owner was worker-2",
+        "worker-1 wrote the marks of bob of partition 0, whose owner was worker-2",
+    ]
 
 
 async def test_on_a_real_stack_a_row_of_another_worker_is_named_and_a_rolled_back_one_is_not(
@@ -43,8 +56,10 @@ async def test_on_a_real_stack_a_row_of_another_worker_is_named_and_a_rolled_bac
         cursor = await connection.cursor()
         row = (conversation, seq, "alice", "phone", f"id{seq}", 0, "hi")
         await cursor.execute("INSERT INTO message VALUES (%s, %s, %s, %s, %s, %s, %s)", row)
+        await cursor.execute(MARKS, ("alice", conversation, "bob", seq))
         await cursor.execute(ends)
         connection.close()
     assert await ledger.stale() == [
-        f"worker-{3 - number} wrote message 3 of partition {partition}, whose owner was worker-{number}"
+        f"worker-{3 - number} wrote {what} of partition {partition}, whose owner was worker-{number}"
+        for what in ("message 3", "the marks of alice")
     ]

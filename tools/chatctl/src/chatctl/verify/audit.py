@@ -1,8 +1,8 @@
-"""Owns the audit of the fence: who wrote messages, and who was owner of their partitions when they were written.
+"""Owns the audit of the fence: who wrote messages and marks, and who was owner of their partitions at that time.
 
-Triggers in the private database note each message, added or written over, and each takeover, with the account that
-wrote it, in the writing transaction itself: what is rolled back leaves no note, and their order is the order of the
-partition's lock. They are this tool's own and only ever made in a stack of its own.
+Triggers in the private database note each message and each user's row of a conversation, added or written over, and
+each takeover, with the account that wrote it, in the writing transaction itself: what is rolled back leaves no note,
+and their order is the order of the partition's lock. They are this tool's own and only ever made in a stack of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,19 @@ STATEMENTS: Final = (
         place BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
         account VARCHAR(128) NOT NULL,
         conversation_id BINARY(16) NULL,
-        seq BIGINT NULL,
+        what VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
         partition_id INT NULL,
         owner VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL
     ) ENGINE=InnoDB""",
-    """CREATE TRIGGER verify_written AFTER INSERT ON message FOR EACH ROW
-        INSERT INTO verify_audit (account, conversation_id, seq) VALUES (USER(), NEW.conversation_id, NEW.seq)""",
-    """CREATE TRIGGER verify_rewritten AFTER UPDATE ON message FOR EACH ROW
-        INSERT INTO verify_audit (account, conversation_id, seq) VALUES (USER(), NEW.conversation_id, NEW.seq)""",
+    *(
+        f"""CREATE TRIGGER verify_{table}_{event} AFTER {event} ON {table} FOR EACH ROW
+        INSERT INTO verify_audit (account, conversation_id, what) VALUES (USER(), NEW.conversation_id, {what})"""  # noqa: S608 - all of it stands below
+        for table, what in (
+            ("message", "CONCAT('message ', NEW.seq)"),
+            ("member", "CONCAT('the marks of ', NEW.user_id)"),
+        )
+        for event in ("INSERT", "UPDATE")
+    ),
     """CREATE TRIGGER verify_taken AFTER UPDATE ON partition_owner FOR EACH ROW
         INSERT INTO verify_audit (account, partition_id, owner) VALUES (USER(), NEW.partition_id, NEW.owner)""",
 )
@@ -33,11 +38,11 @@ STATEMENTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A message was written."""
+    """A message, or a user's marks of a conversation, were written."""
 
     worker: str
     partition: int
-    seq: int
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +68,19 @@ async def begin(mysql: Any) -> dict[int, str]:
 async def read(mysql: Any, partitions: int) -> list[Note]:
     """Read all notes, in their order."""
     cursor = await mysql.cursor()
-    await cursor.execute("SELECT account, conversation_id, seq, partition_id, owner FROM verify_audit ORDER BY place")
+    await cursor.execute("SELECT account, conversation_id, what, partition_id, owner FROM verify_audit ORDER BY place")
     notes: list[Note] = []
-    for account, conversation, seq, partition, owner in await cursor.fetchall():
+    for account, conversation, what, partition, owner in await cursor.fetchall():
         if conversation is None:
             notes.append(Taken(_worker_of_owner(owner), partition))
         else:
             place = partition_of(ConversationId(bytes(conversation)), partitions)
-            notes.append(Written(_worker_of_account(account), place, seq))
+            notes.append(Written(_worker_of_account(account), place, what))
     return notes
 
 
 def stale_writes(owners: dict[int, str], notes: Sequence[Note]) -> Iterator[str]:
-    """Name every message that was written by another than the partition's owner. Pure.
+    """Name everything that was written by another than the partition's owner. Pure.
 
     `owners` are those of the beginning. A worker that took a partition over twice is one and the same here: what its
     former self had under way is not told apart from its own.
@@ -86,7 +91,7 @@ def stale_writes(owners: dict[int, str], notes: Sequence[Note]) -> Iterator[str]
             now[note.partition] = note.worker
         elif note.worker != now.get(note.partition):
             owner = now.get(note.partition)
-            yield f"{note.worker} wrote message {note.seq} of partition {note.partition}, whose owner was {owner}"
+            yield f"{note.worker} wrote {note.what} of partition {note.partition}, whose owner was {owner}"
 
 
 def _worker_of_owner(owner: str) -> str:
