@@ -30,7 +30,7 @@ async def test_every_promise_holds_through_a_minute_of_every_kind_of_fault(tmp_p
     assert not run.verdict.broken, told(run, again)
     assert not run.fallen
     assert not [link for link in run.case.links.values() if link.down_s == FOR_EVER], "an end without a record misleads"
-    assert [one.asked.name for one in run.verdict.findings if one.lacks] == []
+    assert [(one.asked.name, one.not_asked) for one in run.verdict.findings if one.not_asked] == []
     assert unavailable(tuple(KINDS)) == {}
     assert {fault.kind for fault in run.case.history.faults} == set(KINDS)
     assert len(inflicted(run.case.history)) > len(KINDS) // 2, "one may not be done while another is in force"

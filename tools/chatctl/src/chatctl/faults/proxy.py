@@ -16,6 +16,9 @@ from chatctl.faults.toxics import Direction, Toxic
 
 HIGH_WATER_BYTES: Final = 64 * 1024
 """Bytes in a transport towards a slow reader past which the lane holds the rest back."""
+BUFFER_BYTES: Final = 32 * 1024
+"""Of a socket in the kernel, on the way to a client and from its server: it would take megabytes, and nobody behind us
+would feel that a client does not read."""
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends a reset (socket(7))."""
 CONNECT_S: Final = 5.0
@@ -117,6 +120,8 @@ class _End(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type
         self.transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        way = socket.SO_RCVBUF if self._proxy is None else socket.SO_SNDBUF
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, way, BUFFER_BYTES)
         transport.pause_reading()
         if self._proxy is not None:
             self._proxy.accepted(self)

@@ -216,6 +216,15 @@ class Probe:
     took_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Half:
+    """A half of a round of the trial in which one client stops reading (`stalls`), and in the other half does not."""
+
+    begun_s: float
+    ended_s: float
+    stalls: bool
+
+
 @dataclass(slots=True)
 class History:
     """What happened in a run, in order."""
@@ -223,6 +232,7 @@ class History:
     observations: list[Observation] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    halves: list[Half] = field(default_factory=list)
     lags: list[tuple[float, float]] = field(default_factory=list)
     """When the tool itself was late, and by how many seconds: what it saw then, it may have seen late."""
     clock: Callable[[], float] = time.monotonic

@@ -18,6 +18,7 @@ from chatctl.verify.ledger import Ledger
 from chatctl.verify.planted.bugs import BUGS
 from chatctl.verify.population import Population
 from chatctl.verify.settling import Settling, users_at_the_end
+from chatctl.verify.stalling import StallTrial
 from chatctl.verify.system import Remote, Stores, System
 from chatctl.verify.verdict import Verdict, verdict_on
 from chatctl.verify.waiting import until
@@ -28,6 +29,9 @@ LAG_LOOK_S: Final = 0.05
 """The tool looks so often whether it is late itself."""
 LATE_S: Final = 0.1
 """Seconds late that are worth noting."""
+TRIAL_FROM_S: Final = 60.0
+"""Seconds of talk of the shortest run with a trial of a client that does not read: it takes 15 s more."""
+STALLED: Final = "a_stalled_client_moves_nobody"
 ELSEWHERE: Final = ("elsewhere", "system")
 """Kind and target of what others do to a system while it is watched; it lasts as long as the talk."""
 
@@ -75,7 +79,8 @@ async def run_against(options: Options, remote: Remote, say: Callable[[str], Non
 
 async def _run(options: Options, system: System, plan: Plan | None, say: Callable[[str], None]) -> Run:
     history = History()
-    mark = f"{options.seed}-{secrets.token_hex(3)}"
+    # A scene is new: there nothing that is drawn from a user's name may differ from run to run.
+    mark = f"{options.seed}" if isinstance(system, Scene) else f"{options.seed}-{secrets.token_hex(3)}"
     population = Population.build(
         system, history, seed=options.seed, clients=options.clients, duration_s=options.duration_s, mark=mark
     )
@@ -90,12 +95,20 @@ async def _run(options: Options, system: System, plan: Plan | None, say: Callabl
         async with _watched(history, ledger):
             history.begun_s = history.clock()
             await _act(options, system, population, history, plan, say)
-            final = await Settling(system, history, population, mark=mark, ledger=ledger).run(say)
+            trial = StallTrial(system, history, seed=options.seed, mark=mark) if _has_trial(options) else None
+            final = await Settling(system, history, population, mark=mark, ledger=ledger, trial=trial).run(say)
     finally:
         await population.stop()
     say("judging")
     case = Case(history, final)
     return Run(options, case, await asyncio.to_thread(verdict_on, case), population.fallen())
+
+
+def _has_trial(options: Options) -> bool:
+    """Tell whether a client stops reading in the end: not in short runs, nor where only another bug is looked for."""
+    if options.planted:
+        return STALLED in BUGS[options.planted].shown_by
+    return options.duration_s >= TRIAL_FROM_S
 
 
 async def _act(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatctl.verify.case import FOR_EVER, Case
-from chatctl.verify.properties.liveness import percentile
+from chatctl.verify.properties.stalls import percentile
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
+from zlib import crc32
 
 from chatcore.keys import Keys
 from pymysql.err import MySQLError
@@ -26,6 +27,8 @@ from chatctl.verify.properties.marks import receipts_converge
 from chatctl.verify.properties.order import every_device_is_complete
 from chatctl.verify.properties.presence import GONE_S, SEEN_S
 from chatctl.verify.reading import last_of_sync, read_list, read_log
+from chatctl.verify.stalling import StallTrial
+from chatctl.verify.stalling import users_of as users_of_trial
 from chatctl.verify.stores import read_dead, read_members, read_rows, read_streams
 from chatctl.verify.system import Stores, System
 from chatctl.verify.waiting import until
@@ -49,7 +52,7 @@ UNREADABLE: Final = (OSError, RedisError, MySQLError, TimeoutError)
 
 def users_at_the_end(mark: str) -> list[str]:
     """Name the users that come only once the faults have ended."""
-    return [*users_of(mark), _judge(mark)]
+    return [*users_of(mark), *users_of_trial(mark), _judge(mark)]
 
 
 def _judge(mark: str) -> str:
@@ -60,13 +63,21 @@ class Settling:
     """The end of one run."""
 
     def __init__(
-        self, system: System, history: History, population: Population, *, mark: str, ledger: Ledger | None
+        self,
+        system: System,
+        history: History,
+        population: Population,
+        *,
+        mark: str,
+        ledger: Ledger | None,
+        trial: StallTrial | None,
     ) -> None:
         self._system = system
         self._history = history
         self._population = population
         self._mark = mark
         self._ledger = ledger
+        self._trial = trial
         self._prober = Prober(system, history, mark)
 
     async def run(self, say: Callable[[str], None]) -> FinalState:
@@ -81,6 +92,10 @@ class Settling:
         await asyncio.gather(self._prober.run(), asyncio.sleep(TALK_S))
         await self._population.be_quiet()
         self._history.quiet_s = self._history.clock()
+        if self._trial is not None and self._history.calm_s is not None:
+            say("having a client read nothing")
+            await self._seconds_count()
+            await self._trial.run()
         say("waiting until everybody has everything")
         await until(lambda: not any(end.unanswered for end in self._population.ends()), WHOLE_S)
         before = await self._logs()
@@ -97,7 +112,8 @@ class Settling:
 
     @property
     def _pairs(self) -> set[Pair]:
-        return {*self._population.pairs, (self._prober.one, self._prober.other)}
+        tried = set() if self._trial is None else self._trial.pairs
+        return {*self._population.pairs, *tried, (self._prober.one, self._prober.other)}
 
     def _is_whole(self, logs: dict[Pair, list[Entry]], *, with_sleepers: bool = False) -> bool:
         ends = self._population.ends(with_sleepers=with_sleepers)
@@ -115,9 +131,7 @@ class Settling:
 
     async def _come_and_go(self) -> dict[str, tuple[bool, bool]]:
         """Let some people leave in three ways, and return, before a watcher's eyes; then ask who is online."""
-        history = self._history
-        if history.faults and history.calm_s is not None:  # from then on seconds count
-            await asyncio.sleep(max(0.0, history.calm_s + RECOVERY_S - history.clock()))
+        await self._seconds_count()
         alone = [player for player in self._population.players if self._is_alone(player)]
         for player, how in zip(alone, ("close", "abort", "linger", "close", "abort", "linger"), strict=False):
             player.device.prefer(self._system.gateways[-1])
@@ -127,6 +141,12 @@ class Settling:
         await asyncio.gather(*(stopped(player.device) for player in gone))
         truth = {user: user not in {player.device.user for player in gone} for user in self._population.users}
         return await self._ask_who_is_online(truth)
+
+    async def _seconds_count(self) -> None:
+        """Wait until the faults are so long ago that seconds count."""
+        history = self._history
+        if history.faults and history.calm_s is not None:
+            await asyncio.sleep(max(0.0, history.calm_s + RECOVERY_S - history.clock()))
 
     def _is_alone(self, player: Player) -> bool:
         """Tell whether nobody else is the same user: only then does one device's leaving show."""
@@ -240,7 +260,7 @@ class Settling:
         error: BaseException = AssertionError("never tried")
         for _ in range(TRIES):
             try:
-                base = self._system.gateways[hash(user) % len(self._system.gateways)]
+                base = self._system.gateways[crc32(user.encode()) % len(self._system.gateways)]
                 connection = await RawConnection.open(base, self._system.token(user), device)
                 try:
                     await connection.expect("welcome")

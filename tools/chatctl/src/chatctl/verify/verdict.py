@@ -7,7 +7,7 @@ from typing import Final
 from chatctl.verify.case import Case
 from chatctl.verify.history import Observation, pair_of
 from chatctl.verify.properties import PROPERTIES, Property
-from chatctl.verify.properties.liveness import StallEffect, effect_of_stalls, percentile
+from chatctl.verify.properties.stalls import StallEffect, effect_of_stalls, percentile
 from chatctl.verify.properties.violation import Violation
 
 CONTEXT: Final = 12

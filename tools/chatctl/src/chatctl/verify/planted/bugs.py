@@ -124,6 +124,13 @@ BUGS: Final[Mapping[str, Bug]] = {
             {"nobody_flaps", "a_late_leaver_evicts_nobody", "no_ghosts_remain", "every_device_is_complete"}
         ),
     ),
+    "waits_for_the_slow": Bug(
+        app=gateways.WaitsForTheSlow,
+        says="lets all its clients wait for one that does not read",
+        faults=("cut_clients",),
+        shown_by=frozenset({"a_stalled_client_moves_nobody"}),
+        duration_s=15.0,
+    ),
     "leaves_in_silence": Bug(
         app=gateways.LeavesInSilence,
         says="ends when it is asked to, without a word to its clients",

@@ -1,5 +1,6 @@
 """Planted in gateways: what a client is claimed to hold, whose member is removed, when nobody is synced again."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from chatcore.keys import Keys
 from chatcore.lifecycle import Step
 from chatcore.push import Kind, records
 from gateway.app import GatewayApp
-from gateway.connection import Connection
+from gateway.connection import Connection, Outlet
 from gateway.members import Change, Members, Sort
 from gateway.outbox import Outbox
 from gateway.subscriber import Dispatcher
@@ -16,6 +17,9 @@ from gateway.syncs import Syncs
 from gateway.turn import SEND
 
 MESSAGE = b'{"type":"message"'
+LONG_BYTES = 128 * 1024
+"""A queue of so much is long to a gateway that lets everybody wait for it."""
+LOOK_S = 0.02
 
 
 class _Claims(Dispatcher):
@@ -123,6 +127,24 @@ class SecondConfirmationIgnored(GatewayApp):
 
     def _confirmed(self, again: bool) -> None:  # noqa: FBT001 - as the one that it replaces
         super()._confirmed(False)  # noqa: FBT003 - the same
+
+
+class _Patient(Outlet):
+    """Writes to nobody else while one connection does not take what is queued for it."""
+
+    def _flush(self) -> None:
+        if any(connection.queued_bytes > LONG_BYTES for connection in self._stalled):
+            asyncio.get_running_loop().call_later(LOOK_S, self._flush)
+        else:
+            super()._flush()
+
+
+class WaitsForTheSlow(GatewayApp):
+    """Breaks R5: a connection that does not take its frames keeps them, and nobody else."""
+
+    def _make_shell(self) -> None:
+        super()._make_shell()
+        self.door._outlet = _Patient()
 
 
 class LeavesInSilence(GatewayApp):

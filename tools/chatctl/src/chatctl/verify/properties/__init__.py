@@ -10,7 +10,7 @@ from typing import Final, Literal
 from chatctl.verify.case import Case
 from chatctl.verify.final_state import FinalState
 from chatctl.verify.history import History
-from chatctl.verify.properties import deliveries, drains, liveness, marks, order, presence, storage
+from chatctl.verify.properties import deliveries, drains, liveness, marks, order, presence, stalls, storage
 from chatctl.verify.properties.violation import Check, Violation
 
 Kind = Literal["safety", "liveness", "presence"]
@@ -81,7 +81,7 @@ PROPERTIES: Final[tuple[Property, ...]] = (
     Property(deliveries.a_push_need_not_be_asked_for, "liveness"),
     Property(liveness.streams_run_empty, "liveness", needs=("streams",)),
     Property(drains.a_drained_gateway_names_its_reason, "liveness"),
-    Property(liveness.a_stalled_client_moves_nobody, "liveness", too_little=liveness.too_few_stalled_sends),
+    Property(stalls.a_stalled_client_moves_nobody, "liveness", too_little=stalls.too_few_stalled_sends),
     Property(presence.online_shows_in_time, "presence"),
     Property(presence.gone_shows_in_time, "presence"),
     Property(presence.nobody_flaps, "presence"),

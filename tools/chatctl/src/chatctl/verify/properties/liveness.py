@@ -4,7 +4,7 @@ Pure: each function yields the violations that it finds in a case. A property of
 got calm, except that it must get calm (`everything_is_ready_again`).
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -151,69 +151,3 @@ def streams_run_empty(case: Case) -> Found:
     for stream in case.final.streams or ():
         if stream.entries or stream.pending:
             yield Violation(f"{stream.name} holds {stream.entries} entries, {stream.pending} of them pending")
-
-
-def percentile(values: list[float], share: float) -> float:
-    """Return the value below which that share of the sorted values lies; 0 of none."""
-    return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class StallEffect:
-    """What one client that does not read did to the others: 99th percentiles of their sends, in seconds."""
-
-    stalled_s: float
-    usual_s: float
-    samples: int
-
-    @property
-    def ratio(self) -> float:
-        """How many times longer."""
-        return self.stalled_s / self.usual_s if self.usual_s else 0.0
-
-
-def effect_of_stalls(case: Case) -> StallEffect:
-    """Compare the sends of the others while a client stalled with all others', both while nothing else was wrong."""
-    begins: list[float] = []
-    ends: list[float] = []
-    open_: dict[tuple[str, str], float] = {}
-    for item in case.of(h.Stalling):
-        if item.begins:
-            open_[item.user, item.device] = item.at_s
-        elif (begun := open_.pop((item.user, item.device), None)) is not None:
-            begins.append(begun)
-            ends.append(item.at_s)
-    begins, ends = sorted(begins), sorted(ends)
-    stalling = {(item.user, item.device) for item in case.of(h.Stalling)}
-    stalled: list[float] = []
-    usual: list[float] = []
-    for key, sent in case.confirmed.items():
-        sendings = case.sendings.get(key, [])
-        first = sent[0]
-        if len(sendings) != 1 or (first.user, first.device) in stalling or case.disturbed(sendings[0].at_s, first.at_s):
-            continue
-        begun_s = sendings[0].at_s
-        during = bisect_right(begins, begun_s) > bisect_right(ends, begun_s)
-        (stalled if during else usual).append(first.at_s - begun_s)
-    stalled_s, usual_s = percentile(sorted(stalled), 0.99), percentile(sorted(usual), 0.99)
-    return StallEffect(stalled_s, usual_s, samples=min(len(stalled), len(usual)))
-
-
-STALL_RATIO: Final = 3.0
-STALL_SAMPLES: Final = 300
-"""Below it, a 99th percentile is the word of fewer than three messages."""
-STALL_FLOOR_S: Final = 0.25
-"""A 99th percentile below it moves nobody: on a busy machine the ratio of two small ones is noise."""
-
-
-def too_few_stalled_sends(case: Case) -> str:
-    """Say how few sends there are to compare, if they are too few."""
-    samples = effect_of_stalls(case).samples
-    return f"{samples} sends to compare, of {STALL_SAMPLES} that it takes" if samples < STALL_SAMPLES else ""
-
-
-def a_stalled_client_moves_nobody(case: Case) -> Found:
-    """A client that does not read moved nobody else's 99th percentile beyond 3 times."""
-    effect = effect_of_stalls(case)
-    if effect.ratio > STALL_RATIO and effect.stalled_s > STALL_FLOOR_S:
-        yield Violation(f"sends took {effect.stalled_s * 1000:.0f} ms instead of {effect.usual_s * 1000:.0f}")
