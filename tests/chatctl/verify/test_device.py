@@ -6,7 +6,7 @@ from typing import Any, Self
 import pytest
 from chatctl.verify import history as h
 from chatctl.verify.case import FOR_EVER, Case
-from chatctl.verify.connection import NothingCame, RawConnection
+from chatctl.verify.connection import ConnectionClosed, RawConnection
 from chatctl.verify.contract import BrokenContract, Frame
 from chatctl.verify.device import BareDevice
 from chatctl.verify.final_state import FinalState
@@ -15,27 +15,30 @@ WELCOME: Frame = {"type": "welcome", "gateway": "gateway-1", "epoch": "e", "limi
 
 
 class Listening(RawConnection):
-    """A connection whose server says `welcome` and no more, and ends it as `ending` says, or never."""
+    """A connection whose server says `welcome`, and `later` to a client that has left it standing."""
 
-    ending: BaseException | None = None
+    later: tuple[Frame | BaseException, ...] = ()
 
     def __init__(self) -> None:
-        self._welcomes = [WELCOME]
+        self._waiting_frames: list[Frame | BaseException] = [WELCOME]
+        self._left_standing = False
 
     @classmethod
     async def open(cls, *_: Any, **__: Any) -> Self:
         return cls()
 
     async def receive(self, **_: Any) -> Frame:
-        if not self._welcomes:
-            await asyncio.Event().wait()
-        return self._welcomes.pop()
-
-    async def expect_closed(self, **_: Any) -> int:
-        if self.ending is None:
-            await asyncio.Event().wait()
-            raise AssertionError("it waited for ever, and did not")
-        raise self.ending
+        if not self._waiting_frames:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if not self._left_standing:
+                    self._left_standing = True
+                    self._waiting_frames = list(self.later)
+        found = self._waiting_frames.pop(0)
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     async def send(self, frame: Any) -> None:
         pass
@@ -58,7 +61,7 @@ async def _leave_one_standing(kind: type[Listening]) -> Case:
     await saw(h.Welcomed, 1)
     device.go("linger", away_s=0.0)
     await saw(h.Welcomed, 2)
-    await saw(h.Closed, 0 if kind.ending is None else 1)
+    await saw(h.Closed, 1 if kind.later else 0)
     await device.stop()
     return Case(device.history, FinalState({}, []))
 
@@ -67,8 +70,8 @@ async def _leave_one_standing(kind: type[Listening]) -> Case:
     ("kind", "garbled"),
     [
         (Listening, 0),
-        (type("Silent", (Listening,), {"ending": NothingCame("nothing")}), 0),
-        (type("Babbling", (Listening,), {"ending": BrokenContract("a gift")}), 1),
+        (type("Silent", (Listening,), {"later": (TimeoutError(),)}), 0),
+        (type("Babbling", (Listening,), {"later": (BrokenContract("a gift"),)}), 1),
     ],
     ids=["stopped meanwhile", "never ended by the server", "a frame that no protocol knows"],
 )
@@ -77,3 +80,11 @@ async def test_a_connection_left_standing_ends_on_record_however_it_ends(kind: t
     assert [link.down_s for link in case.links.values() if link.down_s == FOR_EVER] == []
     assert [link.ours for link in case.links.values()] == [True, True]
     assert len(case.of(h.Garbled)) == garbled
+
+
+async def test_what_a_watcher_is_told_on_a_connection_left_standing_counts() -> None:
+    told: Frame = {"type": "presence", "user": "bob", "online": False}
+    case = await _leave_one_standing(type("Telling", (Listening,), {"later": (told, ConnectionClosed(4409))}))
+    [word] = case.of(h.PresenceTold)
+    assert (word.link, word.of, word.online) == (1, "bob", False)
+    assert (case.links[1].code, case.links[1].ours) == (4409, False)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 from chatctl.verify import history as h
-from chatctl.verify.connection import EXPECT_TIMEOUT_S, ConnectionClosed, NothingCame, RawConnection, Refused
+from chatctl.verify.connection import EXPECT_TIMEOUT_S, ConnectionClosed, RawConnection, Refused
 from chatctl.verify.contract import BrokenContract
 from chatctl.verify.device_inbox import Inbox
 from chatctl.verify.device_state import DeviceState, Outgoing
@@ -256,12 +256,16 @@ class BareDevice:
         await asyncio.shield(connection.close())
 
     async def _linger(self, connection: RawConnection, link: int) -> None:
-        """Let a connection stand until the server ends it; what still comes on it is only held to the protocol."""
+        """Let a connection stand until the server ends it; what still comes on it is only held to the protocol.
+
+        But for presence: its watcher is told on this one for as long as the next waits for its `welcome`.
+        """
         witness = self.witness.of_link(link)
         code, ours = 0, True  # so it ends at the deadline, and where the device is stopped meanwhile
         try:
-            with suppress(NothingCame):
-                code, ours = await connection.expect_closed(timeout_s=LINGER_S), False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    code, ours = await _watched_on(connection, witness), False
         except BrokenContract as broken:
             witness.saw(h.Garbled, str(broken))
         finally:
@@ -298,3 +302,14 @@ class BareDevice:
     def _note_end(self, code: int) -> None:
         self.closes.append(code)
         self.witness.saw(h.Closed, code, ours=False)
+
+
+async def _watched_on(connection: RawConnection, witness: Witness) -> int:
+    """Note what is told of presence until the connection ends; gives its close code."""
+    while True:
+        try:
+            frame = await connection.receive(timeout_s=LINGER_S)
+        except ConnectionClosed as closed:
+            return closed.code
+        if frame["type"] == "presence":
+            witness.saw(h.PresenceTold, frame["user"], frame["online"])
