@@ -4,6 +4,7 @@ Must never use the project's own client: what judges the server shares no code w
 """
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -210,6 +211,13 @@ class RawConnection:
     def untaken(self, kind: str) -> list[Frame]:
         """Return the frames of that type that came and that nobody took."""
         return [frame for frame in self._waiting if frame["type"] == kind]
+
+    def narrow(self, kept_bytes: int) -> None:
+        """Have the kernel keep no more than so much of what is not read: by itself it takes megabytes."""
+        transport = self._socket._writer.transport
+        if transport is not None:
+            handle = transport.get_extra_info("socket")
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kept_bytes)
 
     def abort(self) -> None:
         """End the connection without a word, as a crash of the device does."""

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from chatctl.verify.behaviour import Behaviour, Pace
 from chatctl.verify.case import FOR_EVER
+from chatctl.verify.connection import RawConnection
 from chatctl.verify.device import BareDevice
 from chatctl.verify.final_state import DeviceEnd
 from chatctl.verify.history import History, Pair, pair_of
@@ -217,7 +218,9 @@ class _Maker:
         return bare_device(self._system, self._history, user, device)
 
 
-def bare_device(system: System, history: History, user: str, device: str) -> BareDevice:
+def bare_device(
+    system: System, history: History, user: str, device: str, *, connection: type[RawConnection] = RawConnection
+) -> BareDevice:
     """Make a device that reads when told to, and comes back quickly."""
     return BareDevice(
         user=user,
@@ -228,6 +231,7 @@ def bare_device(system: System, history: History, user: str, device: str) -> Bar
         window=WINDOW,
         reads=False,
         last_backoff_s=LAST_BACKOFF_S,
+        connection=connection,
     )
 
 

@@ -6,9 +6,10 @@ each half was; whether anybody was moved is the property's part.
 
 import asyncio
 from random import Random
-from typing import Final
+from typing import Any, Final, Self
 
 from chatctl.verify.case import LAG_S
+from chatctl.verify.connection import RawConnection
 from chatctl.verify.device import BareDevice
 from chatctl.verify.history import Half, History, Pair, pair_of
 from chatctl.verify.population import bare_device, stopped
@@ -20,8 +21,10 @@ EVERY_S: Final = 0.01
 """Seconds between two sends, of whomever."""
 TO_SLOTH: Final = (False, True, True, False, True)
 """Whether a turn of the talkers goes to the one who stalls, or each writes to a partner."""
-BODY: Final = "s" * 14_000
-"""What goes to the one who stalls: 0.8 MB/s."""
+BODY: Final = "s" * 12_000
+"""What goes to the one who stalls: 0.7 MB/s."""
+KERNEL_BYTES: Final = 32 * 1024
+"""What the kernel of the one who stalls takes: left to itself, it would take all of it."""
 LEAD_S: Final = 1.0
 """Seconds before each half in which the stalled client has stopped reading, or reads up, already: what the kernel, the
 proxy and the client take is full by then, and the gateway has to keep the rest."""
@@ -42,6 +45,17 @@ def users_of(mark: str) -> list[str]:
     return [f"sloth-{mark}", *(f"talker-{number}-{mark}" for number in range(TALKERS))]
 
 
+class _Narrow(RawConnection):
+    """A connection of a client whose kernel keeps little of what it does not read."""
+
+    @classmethod
+    async def open(cls, *where: Any, **how: Any) -> Self:
+        """Connect; raises what every connection does."""
+        made = await super().open(*where, **how)
+        made.narrow(KERNEL_BYTES)
+        return made
+
+
 class StallTrial:
     """One trial. Everybody in it comes for it, and goes with it."""
 
@@ -49,7 +63,9 @@ class StallTrial:
         self._history = history
         self._random = Random(f"stall {seed}")  # noqa: S311 - a seed is to give the same again
         self._gateways = list(system.gateways)
-        self._sloth, *self._talkers = [bare_device(system, history, user, "phone") for user in users_of(mark)]
+        sloth, *talkers = users_of(mark)
+        self._sloth = bare_device(system, history, sloth, "phone", connection=_Narrow)
+        self._talkers = [bare_device(system, history, talker, "phone") for talker in talkers]
         self._begun = False
 
     @property
