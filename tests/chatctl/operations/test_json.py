@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from chatctl.app import app
+from chatctl.deployment import Dir
 from chatctl.printing import Json
 
 TEXT_ITSELF = {"acl", "grants", "asyncapi", "token", "logs"}
@@ -28,4 +28,4 @@ def commands() -> Iterator[Any]:
 def test_a_command_that_looks_or_acts_takes_json_and_the_folder_of_a_stack(command: Any) -> None:
     parameters = inspect.signature(command.default_command, eval_str=True).parameters
     assert parameters["json"].annotation == Json
-    assert parameters["dir"].annotation == Path | None
+    assert parameters["dir"].annotation == Dir

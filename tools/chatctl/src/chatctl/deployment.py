@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from chatcore.errors import ConfigurationError, StoreUnavailable
 from chatcore.keys import Keys
 from chatcore.redis_client import close_redis, make_redis
 from chatcore.settings import ServiceSettings, read_settings
+from cyclopts import Parameter
 from delivery_worker.settings import MySQLSettings
 from delivery_worker.store.session import Session
 from pymysql.err import MySQLError
@@ -27,6 +28,14 @@ from chatctl.stack.stack_file import StackFile
 
 LOCAL = Path(".run")
 """Where the local stack lies when nobody says otherwise."""
+
+Dir = Annotated[
+    Path | None,
+    Parameter(help="A local stack; the default is the system that the environment names, or the stack in `.run`."),
+]
+"""The option of every command that looks into a system or acts on it."""
+LocalDir = Annotated[Path, Parameter(help="The local stack's folder.")]
+"""The option of every command that is for a local stack alone."""
 
 T = TypeVar("T")
 

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Json = Annotated[bool, Parameter(name="--json", negative="")]
-"""The option of every command that tells something."""
+Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON document for programs, not words.")]
+"""The option of every command that looks or acts: an array, an object for each thing that was found or done, or the one
+object that there is."""
 
 WIDE = 10_000
 """Columns of an output that is no terminal: a line that a program reads is not broken."""

@@ -20,8 +20,10 @@ def acl(*, passwords: Path, prefix: str = "chat") -> None:
 
     Parameters
     ----------
-    passwords: A file with a line `user=password` for each user to make, or `-`. Only their digests are printed.
-    prefix: Of the keys, as CHAT_KEY_PREFIX.
+    passwords
+        A file with a line `user=password` for each user to make, or `-`. Only their digests are printed.
+    prefix
+        Of the keys, as CHAT_KEY_PREFIX.
     """
     print(acl_of(read_passwords(passwords), prefix=prefix), end="")
 
@@ -31,9 +33,12 @@ def grants(*, passwords: Path, database: str = "chat", tls: bool = True) -> None
 
     Parameters
     ----------
-    passwords: A file with a line `account=password` for each account to make, or `-`. The passwords are printed.
-    database: Of the services, as CHAT_MYSQL_DATABASE.
-    tls: Whether the server refuses them in the clear.
+    passwords
+        A file with a line `account=password` for each account to make, or `-`. The passwords are printed.
+    database
+        Of the services, as CHAT_MYSQL_DATABASE.
+    tls
+        Whether the server refuses them in the clear.
     """
     print(grants_of(read_passwords(passwords), database=database, tls=tls), end="")
 

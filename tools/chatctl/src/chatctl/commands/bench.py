@@ -24,6 +24,14 @@ app = App(name="bench", help="Measure the system: each scenario on a private sta
 STACKS: Final = Path("bench/stacks")
 """Where the private stacks keep their data: on the checkout's disk, since a folder in memory commits for nothing."""
 
+Pairs = Annotated[int, Parameter(help="Pairs of users who talk.")]
+InFlight = Annotated[int, Parameter(help="Messages that each pair has on its way at once.")]
+Connections = Annotated[int, Parameter(help="Devices that are connected.")]
+Rate = Annotated[float, Parameter(help="Messages a second, of all together.")]
+Devices = Annotated[int, Parameter(help="Devices that return at once.")]
+Missed = Annotated[int, Parameter(help="Messages that each of them missed.")]
+Rows = Annotated[int, Parameter(help="Messages of the past.")]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +40,18 @@ class Window:
 
     Parameters
     ----------
-    duration: Seconds of the window that is measured.
-    warm_up: Seconds of the same load before it.
-    gateways: Gateway processes.
-    workers: Worker processes.
-    generators: Processes that make the load.
-    profile: Write a flame graph of each service too; it costs the server up to a tenth.
+    duration
+        Seconds of the window that is measured.
+    warm_up
+        Seconds of the same load before it.
+    gateways
+        Gateway processes.
+    workers
+        Worker processes.
+    generators
+        Processes that make the load.
+    profile
+        Write a flame graph of each service too; it costs the server up to a tenth.
     """
 
     duration: float = 20.0
@@ -72,55 +86,55 @@ def bench(
 
 
 @app.command
-def life(*, pairs: int = 300, in_flight: int = 4, window: Window = Window()) -> None:
+def life(*, pairs: Pairs = 300, in_flight: InFlight = 4, window: Window = Window()) -> None:
     """Measure the whole life of messages under much load."""
     _run(lambda folder: lives.life(folder, window.options, pairs=pairs, in_flight=in_flight))
 
 
 @app.command
-def light(*, pairs: int = 20, window: Window = Window()) -> None:
+def light(*, pairs: Pairs = 20, window: Window = Window()) -> None:
     """Measure the whole life of messages under little load."""
     _run(lambda folder: lives.light(folder, window.options, pairs=pairs))
 
 
 @app.command
-def steady(*, connections: int = 2_000, rate: float = 1_000, window: Window = Window(duration=60)) -> None:
+def steady(*, connections: Connections = 2_000, rate: Rate = 1_000, window: Window = Window(duration=60)) -> None:
     """Measure latencies of messages that are sent at times of their own, whatever the server does."""
     _run(lambda folder: steadies.steady(folder, window.options, connections=connections, rate_per_s=rate))
 
 
 @app.command
-def idle(*, connections: int = 50_000, window: Window = Window(duration=60)) -> None:
+def idle(*, connections: Connections = 50_000, window: Window = Window(duration=60)) -> None:
     """Measure silent connections, and `steady` beside them."""
     _run(lambda folder: idles.idle(folder, window.options, connections=connections))
 
 
 @app.command
-def storm(*, devices: int = 10_000, missed: int = 5, window: Window = Window()) -> None:
+def storm(*, devices: Devices = 10_000, missed: Missed = 5, window: Window = Window()) -> None:
     """Measure the return of many devices that were cut at once."""
     _run(lambda folder: aways.storm(folder, window.options, devices=devices, missed=missed))
 
 
 @app.command
-def backlog(*, missed: int = 100_000, window: Window = Window()) -> None:
+def backlog(*, missed: Missed = 100_000, window: Window = Window()) -> None:
     """Measure the return of one device that missed very much."""
     _run(lambda folder: aways.backlog(folder, window.options, missed=missed))
 
 
 @app.command
-def grown(*, rows: int = 10_000_000, pairs: int = 300, window: Window = Window()) -> None:
+def grown(*, rows: Rows = 10_000_000, pairs: Pairs = 300, window: Window = Window()) -> None:
     """Measure `life` on an empty database, and on one with a long past."""
     _run(lambda folder: growns.grown(folder, window.options, rows=rows, pairs=pairs))
 
 
 @app.command
-def scale(*, pairs: int = 300, in_flight: int = 4, window: Window = Window()) -> None:
+def scale(*, pairs: Pairs = 300, in_flight: InFlight = 4, window: Window = Window()) -> None:
     """Measure `life` with more gateways and workers than one each."""
     _run(lambda folder: steadies.scale(folder, window.options, pairs=pairs, in_flight=in_flight))
 
 
 @app.command
-def peer(*, pairs: int = 300, in_flight: int = 4, window: Window = Window()) -> None:
+def peer(*, pairs: Pairs = 300, in_flight: InFlight = 4, window: Window = Window()) -> None:
     """Measure `life` beside ejabberd from Debian, with its archive on the same MariaDB and without one."""
     _run(lambda folder: peers.peer(folder, window.options, pairs=pairs, in_flight=in_flight))
 
@@ -145,9 +159,12 @@ def everything(*, connections: int = 50_000, rows: int = 10_000_000, duration: f
 
     Parameters
     ----------
-    connections: Of `idle`.
-    rows: Messages of `grown`.
-    duration: Seconds of each window; `steady` and `idle` take three times as many.
+    connections
+        Of `idle`.
+    rows
+        Messages of `grown`.
+    duration
+        Seconds of each window; `steady` and `idle` take three times as many.
     """
     short, long = Window(duration=duration).options, Window(duration=3 * duration).options
     found = [

@@ -5,16 +5,18 @@ import sys
 from pathlib import Path
 
 from chatctl import chat as terminal
+from chatctl.deployment import LOCAL, LocalDir
 from chatctl.stack import stack_file
 from chatctl.tokens import sign
 
 
-def chat(user: str, peer: str, *, device: str | None = None, dir: Path = Path(".run")) -> None:  # noqa: A002 - the option's name
+def chat(user: str, peer: str, *, device: str | None = None, dir: LocalDir = LOCAL) -> None:  # noqa: A002 - the option's name
     """Chat as one user with another, on this terminal. What was not sent yet goes out at the next start.
 
     Parameters
     ----------
-    device: The device that this terminal is.
+    device
+        The device that this terminal is.
     """
     folder = dir.resolve()
     urls = stack_file.read_running(folder).gateway_urls()

@@ -1,9 +1,9 @@
 """`check`: whether everything that the promises rest on is as it should be."""
 
 import sys
-from pathlib import Path
 
 from chatctl import deployment
+from chatctl.deployment import Dir
 from chatctl.operations.check_clocks import check_clocks
 from chatctl.operations.check_mysql import check_mysql
 from chatctl.operations.check_redis import check_redis
@@ -21,13 +21,8 @@ LOOKS: dict[str, Look] = {
 }
 
 
-def check(*, json: Json = False, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
-    """Look at the stores' settings, the schema, the clocks and the services. Exit code 1 when anything is at fault.
-
-    Parameters
-    ----------
-    dir: A local stack; the default is the system that the environment names, or the stack in `.run`.
-    """
+def check(*, json: Json = False, dir: Dir = None) -> None:  # noqa: A002 - the option's name
+    """Look at the stores' settings, the schema, the clocks and the services. Exit code 1 when anything is at fault."""
     found = deployment.perform(look_over(deployment.find(dir), LOOKS))
     tell(found, as_json=json, none="")
     if any(finding.state == "fault" for finding in found):

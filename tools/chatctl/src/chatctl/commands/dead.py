@@ -1,13 +1,12 @@
 """`dead`: the frames that were given up on."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any
 
 from cyclopts import App
 
 from chatctl import deployment
-from chatctl.deployment import Deployment
+from chatctl.deployment import Deployment, Dir
 from chatctl.operations import dead as letters
 from chatctl.operations.dead import Handled
 from chatctl.printing import Json, tell, tell_one
@@ -18,14 +17,20 @@ app = App(name="dead", help="The dead letters: frames that a worker gave up on, 
 
 
 @app.command(name="list")
-def list_(*, limit: int = 50, json: Json = False, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
-    """List the newest dead letters, without their bodies."""
+def list_(*, limit: int = 50, json: Json = False, dir: Dir = None) -> None:  # noqa: A002 - the option's name
+    """List the newest dead letters, without their bodies.
+
+    Parameters
+    ----------
+    limit
+        How many.
+    """
     found = deployment.perform(letters.letters(deployment.find(dir), limit))
     tell(found, as_json=json, none="No dead letters.")
 
 
 @app.command
-def show(id: str, *, json: Json = False, dir: Path | None = None) -> None:  # noqa: A002 - the options' names
+def show(id: str, *, json: Json = False, dir: Dir = None) -> None:  # noqa: A002 - the options' names
     """Show one dead letter whole. It holds what its sender wrote."""
     found = deployment.perform(letters.content(deployment.find(dir), id))
     letter = found.letter
@@ -34,7 +39,7 @@ def show(id: str, *, json: Json = False, dir: Path | None = None) -> None:  # no
 
 
 @app.command
-def requeue(*ids: str, json: Json = False, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
+def requeue(*ids: str, json: Json = False, dir: Dir = None) -> None:  # noqa: A002 - the option's name
     """Put dead letters back into their streams: they are handled as if they had just come.
 
     Their senders were told a final error and have given them up; a message that goes back may surprise them.
@@ -43,7 +48,7 @@ def requeue(*ids: str, json: Json = False, dir: Path | None = None) -> None:  # 
 
 
 @app.command
-def drop(*ids: str, json: Json = False, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
+def drop(*ids: str, json: Json = False, dir: Dir = None) -> None:  # noqa: A002 - the option's name
     """Delete dead letters for good."""
     _each(ids, letters.drop, deployment.find(dir), as_json=json)
 

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from chatctl.deployment import LOCAL, LocalDir
 from chatctl.failure import Failure
 from chatctl.stack import strays
 from chatctl.stack.supervisor import is_locked
@@ -14,7 +15,7 @@ DOWN_S = 90.0
 """Seconds for all to stop in order: the longest deadline of each role, added up."""
 
 
-def down(*, dir: Path = Path(".run")) -> None:  # noqa: A002 - the option's name is fixed
+def down(*, dir: LocalDir = LOCAL) -> None:  # noqa: A002 - the option's name is fixed
     """Stop the stack, in order. Its data stays."""
     folder = dir.resolve()
     if is_locked(folder):

@@ -1,11 +1,11 @@
 """`epoch`: the name of the database's state, renewed after a restore."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from cyclopts import App
 
 from chatctl import deployment
+from chatctl.deployment import Dir
 from chatctl.operations import restore
 from chatctl.printing import Json, tell_one
 
@@ -20,7 +20,7 @@ class Renewed:
 
 
 @app.command
-def new(*, json: Json = False, dir: Path | None = None) -> None:  # noqa: A002 - the option's name
+def new(*, json: Json = False, dir: Dir = None) -> None:  # noqa: A002 - the option's name
     """Give the database a new epoch: run it after a restore, while no worker runs.
 
     Every client then drops its cursors, marks and messages, keeps what it has not sent, and syncs from the start.

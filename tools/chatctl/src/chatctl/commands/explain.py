@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from chatctl import deployment
-from chatctl.deployment import Deployment
+from chatctl.deployment import Deployment, Dir
 from chatctl.failure import Failure
 from chatctl.operations import explain as messages
 from chatctl.operations.explanation import Explanation
@@ -26,15 +26,17 @@ def explain(
     *,
     logs: tuple[Path, ...] = (),
     json: Json = False,
-    dir: Path | None = None,  # noqa: A002 - the option's name
+    dir: Dir = None,  # noqa: A002 - the option's name
 ) -> None:
     """Tell one message's time line: where it was accepted, handled, committed and published, who has it, who read it.
 
     Parameters
     ----------
-    which: The message's number in the conversation, or the id that its client gave it (then the first user's is
+    which
+        The message's number in the conversation, or the id that its client gave it (then the first user's is
         looked for before the peer's).
-    logs: Files or folders of the services' logs, or `-` for standard input; the default is a local stack's own. Times
+    logs
+        Files or folders of the services' logs, or `-` for standard input; the default is a local stack's own. Times
         are in them only where the message was traced to the log (`CHAT_TRACE_ENDPOINT=log`).
     """
     where = deployment.find(dir)

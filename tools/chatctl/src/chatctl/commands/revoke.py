@@ -1,7 +1,6 @@
 """`revoke`: shuts a user or a device out, at the handshake and on the connections that are open."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from chatcore.errors import Close
@@ -9,7 +8,7 @@ from cyclopts import Parameter
 from delivery_worker.store.devices import DeviceStore
 
 from chatctl import deployment
-from chatctl.deployment import Deployment
+from chatctl.deployment import Deployment, Dir
 from chatctl.operations.people import close_connections
 from chatctl.printing import Json, tell_one
 
@@ -31,15 +30,16 @@ def revoke(
     device: str | None = None,
     undo: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
-    dir: Path | None = None,  # noqa: A002 - the option's name is fixed
+    dir: Dir = None,  # noqa: A002 - the option's name is fixed
 ) -> None:
     """Revoke a user, or one device of theirs: refused at the handshake with 403, closed with 4403 where connected.
 
     Parameters
     ----------
-    device: This device alone; the default is the whole user, devices to come included.
-    undo: Take the revocation back.
-    dir: A local stack; the default is the system that the environment names, or the stack in `.run`.
+    device
+        This device alone; the default is the whole user, devices to come included.
+    undo
+        Take the revocation back.
     """
     done = deployment.perform(_revoke(deployment.find(dir), user, device, undo=undo))
     told = f"{user}{'/' + device if device else ''} is {'admitted again' if undo else 'revoked'}."

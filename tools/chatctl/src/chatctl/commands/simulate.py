@@ -19,11 +19,16 @@ def simulate(
 
     Parameters
     ----------
-    seeds: How many seeds, from `--first` on.
-    seed: Run this one seed alone.
-    first: The first seed.
-    minutes: Stop after so many minutes instead.
-    trace: Print every step of a run.
+    seeds
+        How many seeds, from `--first` on.
+    seed
+        Run this one seed alone.
+    first
+        The first seed.
+    minutes
+        Stop after so many minutes instead.
+    trace
+        Print every step of a run.
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     began = time.monotonic()

@@ -13,9 +13,12 @@ def token(user: str, *, device: str | None = None, ttl: float = 3600, dir: Path 
 
     Parameters
     ----------
-    device: Bind the token to one device.
-    ttl: Seconds until it expires.
-    dir: The local stack's folder; it wins over the environment.
+    device
+        Bind the token to one device.
+    ttl
+        Seconds until it expires.
+    dir
+        The local stack's folder; it wins over the environment.
     """
     print(sign(_settings(dir), user, device=device, ttl_s=ttl))
 

@@ -46,13 +46,26 @@ def up(
 
     Parameters
     ----------
-    port: The first gateway's port; those that are taken are passed over; 0 chooses private ones.
-    dir: Where the stack keeps its data, its logs and `stack.json`.
-    detach: Return when it is ready; `down` stops it.
-    fresh: Begin with empty data.
-    database: `mysql` fetches a real MySQL, on Debian; the default is the machine's MariaDB.
-    set: Settings for all services, as NAME=value.
-    owner: Stop when the process with this id ends, however it ends.
+    gateways
+        How many gateways; 0 for none.
+    workers
+        How many delivery workers; 0 for none.
+    presence
+        How many presence services; 0 for none.
+    port
+        The first gateway's port; those that are taken are passed over; 0 chooses private ones.
+    dir
+        Where the stack keeps its data, its logs and `stack.json`.
+    detach
+        Return when it is ready; `down` stops it.
+    fresh
+        Begin with empty data.
+    database
+        `mysql` fetches a real MySQL, on Debian; the default is the machine's MariaDB.
+    set
+        Settings for all services, as NAME=value.
+    owner
+        Stop when the process with this id ends, however it ends.
     """
     folder = dir.resolve()
     environment = dict(pair.partition("=")[::2] for pair in set)

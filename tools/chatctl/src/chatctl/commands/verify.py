@@ -38,15 +38,24 @@ def verify(
 
     Parameters
     ----------
-    seed: What everybody does and what breaks is drawn from it; without one, it is drawn and printed.
-    duration: Seconds of talk and faults, 60 unless told; the end takes about a minute more.
-    clients: How many devices take part, 24 unless told.
-    faults: `all`, `none`, or names separated by commas; `kill:worker` keeps a kind to its targets that begin so.
-    planted: A bug to plant: the run has to find it. What is not told of the run is as the bug needs it.
-    dir: Where the run leaves its reports and the logs of its stack.
-    against: Base URLs of gateways that run elsewhere: the client side and its checks, without faults of our own.
-    token_command: With `--against`: a command that prints a token for the user in its last word.
-    disturbed: With `--against`: somebody breaks it meanwhile; only what comes after the talk is judged by seconds.
+    seed
+        What everybody does and what breaks is drawn from it; without one, it is drawn and printed.
+    duration
+        Seconds of talk and faults, 60 unless told; the end takes about a minute more.
+    clients
+        How many devices take part, 24 unless told.
+    faults
+        `all`, `none`, or names separated by commas; `kill:worker` keeps a kind to its targets that begin so.
+    planted
+        A bug to plant: the run has to find it. What is not told of the run is as the bug needs it.
+    dir
+        Where the run leaves its reports and the logs of its stack.
+    against
+        Base URLs of gateways that run elsewhere: the client side and its checks, without faults of our own.
+    token_command
+        With `--against`: a command that prints a token for the user in its last word.
+    disturbed
+        With `--against`: somebody breaks it meanwhile; only what comes after the talk is judged by seconds.
     """
     chosen = faults or (",".join(_bug(planted).faults) if planted else ALL)
     options = _options(seed=seed, duration_s=duration, clients=clients, chosen=chosen, planted=planted, under=dir)
