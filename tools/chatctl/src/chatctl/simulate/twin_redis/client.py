@@ -5,6 +5,7 @@ and is dropped after any failure, as redis-py does it without retries.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from redis._parsers.base import BaseParser
@@ -18,6 +19,8 @@ from chatctl.simulate.twin_redis.server import FULL, Request
 
 Dial = Callable[[], Awaitable[Channel]]
 """Connects to the server. Raises OSError."""
+WORDS: Final = 1_024
+"""Words of commands that are remembered: names, keys."""
 OPTIONS: Final[dict[str, Any]] = {"protocol": 2, "decode_responses": False, "driver_info": None}
 
 
@@ -83,11 +86,18 @@ def encoded(command: Sequence[Any]) -> list[bytes]:
 
 
 def _part(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode()
-    return repr(value).encode() if isinstance(value, float) else b"%d" % value
+    kind = type(value)
+    if kind is bytes:
+        part: bytes = value
+        return part
+    if kind is str:
+        return _encoded(value)
+    return repr(value).encode() if kind is float else b"%d" % value
+
+
+@lru_cache(maxsize=WORDS)
+def _encoded(word: str) -> bytes:
+    return word.encode()
 
 
 def classed(reply: Any) -> Any:
