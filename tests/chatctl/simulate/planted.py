@@ -1,14 +1,17 @@
 """Services with one part replaced: bugs that a simulation has to find. The product has no switch for them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from chatctl.simulate.services import ROLES, Compose, SimulatedGateway, SimulatedWorker
+from chatcore.stream import TypingSeen
+from chatctl.simulate.services import ROLES, Compose, SimulatedGateway, SimulatedPresence, SimulatedWorker
 from chatctl.simulate.twin_mysql.tables import TABLES
 from chatctl.verify.planted.bugs import BUGS
 from delivery_worker.router import RedisRouter
+from presence.devices import Devices
+from presence.sweeper import Sweeper
 
 
 class Forgetful(RedisRouter):
@@ -28,7 +31,41 @@ class RoutelessWorker(SimulatedWorker):
         self.router.__class__ = Forgetful
 
 
+class NeverSweeping(Sweeper):
+    """Looks at nobody whose time has come."""
+
+    async def _sweep(self) -> bool:
+        """Leave everybody where they are."""
+        return False
+
+
+class GhostlyPresence(SimulatedPresence):
+    """Who vanished stays."""
+
+    def __init__(self, name: str, roads: Any) -> None:
+        super().__init__(name, roads)
+        self.sweeper.__class__ = NeverSweeping
+
+
+class Discreet(Devices):
+    """Tells nobody that somebody types."""
+
+    async def tell_typing(self, events: Sequence[TypingSeen]) -> None:
+        """Keep it."""
+        del events
+
+
+class DiscreetPresence(SimulatedPresence):
+    """One operation of all does nothing."""
+
+    def __init__(self, name: str, roads: Any) -> None:
+        super().__init__(name, roads)
+        self.devices.__class__ = Discreet
+
+
 ROUTELESS: Mapping[str, Compose] = {**ROLES, "worker": RoutelessWorker}
+GHOSTLY: Mapping[str, Compose] = {**ROLES, "presence": GhostlyPresence}
+DISCREET: Mapping[str, Compose] = {**ROLES, "presence": DiscreetPresence}
 
 
 def planted(name: str) -> Mapping[str, Compose]:

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 import structlog
+from chatctl.simulate import ending
 from chatctl.simulate.run import Verdict, run_seed
+from chatctl.simulate.services import Compose
+from chatctl.verify.connection import RawConnection
 from chatctl.verify.device import BareDevice
-from chatctl.verify.final_state import DeviceEnd
+from chatctl.verify.final_state import DeviceEnd, Entry
+from chatctl.verify.reading import read_log
 
-from tests.chatctl.simulate.planted import ROUTELESS, planted, prepare
+from tests.chatctl.simulate.planted import DISCREET, GHOSTLY, ROUTELESS, planted, prepare
 
 SEEDS = 50
 REPLAY = "import structlog; structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50));"
@@ -53,7 +57,7 @@ def test_a_seed_goes_the_same_way_in_every_process() -> None:
         ("settle_before_commit", "settled_after_commit"),
         ("no_dedupe", "one_entry_per_message"),
         ("dedupe_with_expiry", "one_entry_per_message"),
-        ("unfenced_upsert", "numbers_have_no_holes"),
+        ("unfenced_upsert", "a_number_names_one_message"),
         ("memory_before_commit", "numbers_have_no_holes"),
         ("receipt_on_write", "nothing_is_claimed_unsaid"),
     ],
@@ -64,8 +68,48 @@ def test_a_planted_bug_is_found_within_ten_seeds(bug: str, by: str, monkeypatch:
     assert any(_is_broken(by, run_seed(str(seed), roles=roles)) for seed in range(10))
 
 
-def test_workers_that_look_no_route_up_are_found_within_ten_seeds() -> None:
-    assert any(_is_broken("confirmed_is_in_every_view", run_seed(str(seed), roles=ROUTELESS)) for seed in range(10))
+@pytest.mark.parametrize(
+    ("bug", "by", "seed"),
+    [
+        ("unfenced_upsert", "fenced_worker_has_no_effect", "27"),
+        ("no_sync_after_wipe", "every_device_is_complete", "12"),
+        ("second_confirmation_ignored", "receipts_converge", "17"),
+        ("routes_before_commit", "a_push_need_not_be_asked_for", "6"),
+    ],
+)
+def test_a_planted_bug_that_shows_seldom_is_found_in_a_seed_that_is_known(
+    bug: str, by: str, seed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(bug, monkeypatch)
+    assert _is_broken(by, run_seed(seed, roles=planted(bug)))
+
+
+@pytest.mark.parametrize(
+    ("roles", "by"),
+    [
+        pytest.param(ROUTELESS, "confirmed_is_in_every_view", id="workers that look no route up"),
+        pytest.param(GHOSTLY, "no_ghosts_remain", id="presence that sweeps nobody"),
+        pytest.param(DISCREET, "operations_succeed_again", id="presence that tells nobody who types"),
+    ],
+)
+def test_a_part_that_does_nothing_is_found_within_ten_seeds(roles: Mapping[str, Compose], by: str) -> None:
+    assert any(_is_broken(by, run_seed(str(seed), roles=roles)) for seed in range(10))
+
+
+def test_a_page_of_history_that_lacks_a_message_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(connection: RawConnection, peer: str) -> list[Entry]:
+        log = await read_log(connection, peer)
+        return log[:-1] if peer == "alice" else log
+
+    monkeypatch.setattr(ending, "read_log", read)
+    assert any(one.startswith("all_end_with_the_same_log:") for one in run_seed("2").violations)
+
+
+def test_a_seed_is_calm_or_has_several_calls_go_wrong() -> None:
+    verdicts = [run_seed(str(seed)) for seed in range(12)]
+    assert any(not verdict.calls and not verdict.faults for verdict in verdicts)
+    troubled = [verdict for verdict in verdicts if verdict.calls or verdict.faults]
+    assert sum(verdict.calls for verdict in troubled) >= 3 * len(troubled)
 
 
 def _is_broken(name: str, verdict: Verdict) -> bool:

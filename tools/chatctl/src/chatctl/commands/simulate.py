@@ -3,6 +3,9 @@
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import structlog
 
@@ -10,6 +13,27 @@ from chatctl.simulate.run import Verdict, run_seed
 
 SHOWN = 5
 """Violations of one seed that are printed."""
+say: Final = partial(print, flush=True)
+"""Whoever reads along through a pipe reads each line when it is written."""
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What came of all seeds together."""
+
+    seeds: int = 0
+    broken: int = 0
+    messages: int = 0
+    faults: int = 0
+    calls: int = 0
+
+    def add(self, verdict: Verdict) -> None:
+        """Count a seed."""
+        self.seeds += 1
+        self.broken += bool(verdict.violations)
+        self.messages += verdict.messages
+        self.faults += verdict.faults
+        self.calls += verdict.calls
 
 
 def simulate(
@@ -33,17 +57,20 @@ def simulate(
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     began = time.monotonic()
     names = iter([seed]) if seed is not None else _names(first, None if minutes else seeds)
-    ran = failed = messages = 0
+    done = _Sum()
     for name in names:
-        verdict = run_seed(name, tell=print if trace else None)
-        ran, messages, failed = ran + 1, messages + verdict.messages, failed + bool(verdict.violations)
+        verdict = run_seed(name, tell=say if trace else None)
+        done.add(verdict)
         if verdict.violations or seed is not None:
             _tell(verdict)
         if minutes and time.monotonic() - began > minutes * 60:
             break
     took_s = time.monotonic() - began
-    print(f"{ran} seeds, {messages} messages, {took_s:.0f} s ({took_s / ran:.2f} s a seed); {failed} with violations")
-    if failed:
+    say(
+        f"{done.seeds} seeds, {done.messages} messages, {done.faults} faults, {done.calls} calls that went wrong, "
+        f"{took_s:.0f} s ({took_s / done.seeds:.2f} s a seed); {done.broken} with violations"
+    )
+    if done.broken:
         sys.exit(1)
 
 
@@ -55,10 +82,11 @@ def _names(first: int, most: int | None) -> Iterator[str]:
 
 
 def _tell(verdict: Verdict) -> None:
-    print(f"seed {verdict.seed}: trace {verdict.digest}, {verdict.faults} faults, {verdict.messages} messages")
+    said = f"{verdict.faults} faults, {verdict.calls} calls that went wrong, {verdict.messages} messages"
+    say(f"seed {verdict.seed}: trace {verdict.digest}, {said}")
     for violation in verdict.violations[:SHOWN]:
-        print(f"  {violation}")
+        say(f"  {violation}")
     if len(verdict.violations) > SHOWN:
-        print(f"  and {len(verdict.violations) - SHOWN} more")
+        say(f"  and {len(verdict.violations) - SHOWN} more")
     if verdict.violations:
-        print(f"  again: ./dev simulate --seed {verdict.seed} --trace")
+        say(f"  again: ./dev simulate --seed {verdict.seed} --trace")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final, Protocol
 
+from chatctl.simulate.event_loop import Stream
+
 APART_S: Final = 1e-9
 """Between two messages of one direction: an event loop does not keep the order of timers of the same moment."""
 
@@ -27,12 +29,16 @@ class Session(Protocol):
 class Server(Protocol):
     """What can be connected to."""
 
-    def accept(self, tell: Callable[[Any], None], cut: Callable[[], None]) -> Session:
+    def accept(self, tell: Callable[[Any], None], cut: Callable[[], None], client: str) -> Session:
         """Begin a session: `tell` sends the client a message, `cut` ends the connection. Raises OSError: refused."""
 
 
 class Road(Protocol):
     """How messages travel between a client and a server."""
+
+    @property
+    def client(self) -> str:
+        """Name the client's process."""
 
     def delay_s(self, channel: "Channel", *, answer: bool) -> float:
         """Give how late a message is. It may end the channel instead: then nothing arrives."""
@@ -44,6 +50,8 @@ class Road(Protocol):
 class Straight:
     """A road without delay or fault."""
 
+    client = "somebody"
+
     def delay_s(self, channel: "Channel", *, answer: bool) -> float:
         """Say that it arrives at once."""
         return 0.0
@@ -53,7 +61,7 @@ class Straight:
         return None
 
 
-class Channel:
+class Channel(Stream):
     """The client's side of a connection. One task at a time reads it."""
 
     def __init__(self, server: Server, road: Road) -> None:
@@ -67,7 +75,7 @@ class Channel:
         self.broken = False
         self.sent = 0
         """Messages that the client sent."""
-        self._session: Session | None = server.accept(self._tell, self.cut)
+        self._session: Session | None = server.accept(self._tell, self.cut, road.client)
 
     def send(self, message: Any) -> None:
         """Send a message. Raises `ConnectionResetError` on a connection that is known to be cut."""

@@ -1,7 +1,7 @@
 """Owns what goes wrong in a run, and when: drawn from the seed before it begins, undone before the system is to settle.
 
-While the fault "calls" lasts, single calls go wrong too: their answer is lost, their process dies or stands still right
-behind them. Each fault is told to the history, so that promises of time are only held where nothing was wrong.
+Single calls that go wrong are `calls`' part; the plan says when. Each fault is told to the history, so that promises of
+time are only held where nothing was wrong.
 """
 
 from collections.abc import Callable
@@ -9,22 +9,22 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Final
 
-from chatctl.simulate.channel import Channel
+from chatctl.simulate.calls import Calls, Strike, Undo
 from chatctl.simulate.network import Lane
 from chatctl.simulate.world import MYSQL, REDIS, Place, World
 from chatctl.verify.history import Fault, History
 
-FIRST_S, LAST_S = 4.0, 36.0
+FIRST_S, LAST_S = 4.0, 35.0
 """When faults begin; the last one is over by `END_S`."""
-END_S: Final = 42.0
+END_S: Final = 40.0
 CALM_SHARE: Final = 0.25
 """Of the seeds, in which nothing is done."""
-CALL_TROUBLE: Final = 0.004
-"""Of the calls, while calls go wrong."""
-AGAIN_S: Final = (0.2, 2.5)
-"""Seconds until a process that ended is started again."""
-
-Undo = Callable[[], None]
+BRIEF_SHARE: Final = 0.25
+"""Of the others, in which it happens within `BRIEF_S`: the rest of the minute is held to promises of time."""
+BRIEF_S: Final = 8.0
+FAULTS_MAX: Final = 7
+CALLS: Final = (3, 9)
+"""How many single calls go wrong, at least and at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Faults:
         self.world, self.history = world, history
         self._dice = world.dice("faults")
         self.cut_clients: Callable[[], None] = lambda: None
-        self.calls_go_wrong = False
+        self.calls = Calls(world, self)
         self._open: dict[int, Undo] = {}
         self._kept: object = None
         self._kinds: dict[str, Callable[[float], tuple[str, Undo]]] = {
@@ -57,7 +57,6 @@ class Faults:
             "clients cut": self._clients_cut,
             "clients outage": self._clients_outage,
             "clock": self._clock,
-            "calls": self._calls,
             "redis flush": self._redis_flush,
             "redis restart": self._redis_restart,
             "redis older": self._redis_older,
@@ -71,55 +70,49 @@ class Faults:
             "mysql row held": self._mysql_row_held,
         }
 
-    def plan(self) -> list[Planned]:
+    def plan(self) -> tuple[list[Planned], list[Strike]]:
         """Draw what will happen."""
         dice = self._dice
         if dice.random() < CALM_SHARE:
-            return []
+            return [], []
+        first_s, last_s = FIRST_S, LAST_S
+        if dice.random() < BRIEF_SHARE:
+            first_s = dice.uniform(FIRST_S, LAST_S - BRIEF_S)
+            last_s = first_s + BRIEF_S
         kinds = list(self._kinds)
         drawn = [
-            Planned(dice.uniform(FIRST_S, LAST_S), dice.choice(kinds), dice.choice((0.3, 1.0, 2.0, 5.0, 7.0)))
-            for _ in range(dice.randint(1, 7))
+            Planned(dice.uniform(first_s, last_s), dice.choice(kinds), dice.choice((0.3, 1.0, 2.0, 5.0, 7.0)))
+            for _ in range(dice.randint(0, FAULTS_MAX))
         ]
-        return sorted(drawn, key=lambda planned: planned.at_s)
+        strikes = self.calls.plan(dice, dice.randint(*CALLS), first_s, last_s)
+        return sorted(drawn, key=lambda planned: planned.at_s), strikes
 
     def begin(self, planned: Planned) -> None:
         """Do it, and see to its end."""
         lasts_s = min(planned.lasts_s * self._dice.uniform(0.5, 1.0), END_S - planned.at_s)
         target, undo = self._kinds[planned.kind](lasts_s)
-        self._tell(planned.kind, target, begins=True)
+        self.lasts(planned.kind, target, undo, lasts_s)
+
+    def lasts(self, kind: str, target: str, undo: Undo, lasts_s: float) -> float:
+        """Tell that something begins, and undo it when it is over, or all faults are; gives after how many seconds."""
+        lasts_s = min(lasts_s, END_S - self.world.now_s())
+        self._tell(kind, target, begins=True)
         number = len(self.history.faults)
 
         def end() -> None:
             if self._open.pop(number, None) is not None:
                 undo()
-                self._tell(planned.kind, target, begins=False)
+                self._tell(kind, target, begins=False)
 
         self._open[number] = end
         self.world.loop.call_later(lasts_s, end, context=Context())
+        return lasts_s
 
     def end_all(self) -> None:
         """Undo whatever still lasts."""
+        self.calls.disarm()
         for end in list(self._open.values()):
             end()
-
-    def at_call(self, road: Lane, channel: Channel, *, answer: bool) -> None:
-        """Break a call, if calls go wrong and the dice say so."""
-        if not self.calls_go_wrong or self._dice.random() >= CALL_TROUBLE:
-            return
-        loop, process = self.world.loop, road.process
-        what = self._dice.choice(("cut", "kill", "pause"))
-        self.world.trace.note("call", what, process.name, road.host.process.name, answer)
-        if what == "cut":
-            # At once: what is on its way is lost. A little later: it arrives, and its answer is lost.
-            loop.call_later(self._dice.choice((0.0, 0.001, 0.005)), channel.cut, context=Context())
-        elif what == "kill":
-            name = process.name.partition("#")[0]
-            loop.call_soon(lambda: self.world.kill_process(process), context=Context())
-            loop.call_later(self._dice.uniform(*AGAIN_S), self.world.start, name, context=Context())
-        else:
-            process.pause()
-            loop.call_later(self._dice.uniform(0.05, 6.0), process.resume, context=Context())
 
     def _tell(self, kind: str, target: str, *, begins: bool) -> None:
         self.world.trace.note("fault" if begins else "over", kind, target)
@@ -173,7 +166,7 @@ class Faults:
         if place is None:
             return None
         host = self._dice.choice((REDIS, MYSQL) if place.role == "worker" else (REDIS,))
-        return f"{place.name}-{host}", place.lanes[host]
+        return f"{place.name}:{host}", place.lanes[host]
 
     def _outage(self, lasts_s: float) -> tuple[str, Undo]:
         found = self._lane()
@@ -219,14 +212,6 @@ class Faults:
             process.skew_s = 0.0
 
         return place.name, undo
-
-    def _calls(self, _: float) -> tuple[str, Undo]:
-        self.calls_go_wrong = True
-
-        def undo() -> None:
-            self.calls_go_wrong = False
-
-        return "calls", undo
 
     def _redis_flush(self, _: float) -> tuple[str, Undo]:
         self.world.redis.flush()

@@ -1,65 +1,47 @@
 """Owns the end of a run as the judge sees it: read from the twins and the devices, and held against every promise."""
 
 from collections import defaultdict
+from dataclasses import dataclass
 
-from chatcore.ids import conversation_id
-from chatcore.stream import SendEvent, decode_entry
-
-from chatctl.simulate.clients import Crowd
-from chatctl.simulate.twin_redis.streams import Stream, read_id
+from chatctl.simulate.ending import Reading
+from chatctl.simulate.twin_redis.streams import Stream
+from chatctl.simulate.watch import Fence, Settlements
 from chatctl.simulate.world import PARTITIONS, World
 from chatctl.verify.case import Case
 from chatctl.verify.final_state import Entry, FinalState, MemberEnd, StreamEnd
-from chatctl.verify.history import Pair, digest, pair_of
+from chatctl.verify.history import History, Pair, digest, pair_of
 from chatctl.verify.properties import judged
 
 
-class Settlements:
-    """Looks, whenever entries are settled, whether MySQL holds what they say."""
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What was seen at the twins during a run."""
 
-    def __init__(self, world: World) -> None:
-        self.early: list[str] = []
-        self._world = world
-        self._inboxes = {world.keys.inbox(partition).encode() for partition in range(PARTITIONS)}
-        world.redis.deleting = self._look
-
-    def _look(self, key: bytes, ids: list[bytes]) -> None:
-        stream = self._world.redis.keys.get(key, Stream) if key in self._inboxes else None
-        for raw in ids if stream is not None else ():
-            fields = stream.entries.get(read_id(raw)) if stream is not None else None
-            for event in decode_entry(fields[1]).events if fields is not None else ():
-                if isinstance(event, SendEvent) and not self._is_stored(event):
-                    self.early.append(f"{event.client_id} of {event.origin.user} was settled and is not stored")
-
-    def _is_stored(self, event: SendEvent) -> bool:
-        user = event.origin.user
-        return (
-            "message",
-            1,
-            conversation_id(user, event.peer),
-            user,
-            event.client_id,
-        ) in self._world.mysql.database.indexed
+    settlements: Settlements
+    fence: Fence
 
 
-def violations(world: World, crowd: Crowd, settlements: Settlements) -> list[str]:
+def violations(world: World, history: History, inside: Inside, reading: Reading) -> list[str]:
     """Give every broken promise as a sentence."""
-    case = Case(crowd.history, final_state(world, crowd, settlements))
+    case = Case(history, final_state(world, inside, reading))
     return [f"{one.name}: {violation.what}" for one, violation in judged(case)]
 
 
-def final_state(world: World, crowd: Crowd, settlements: Settlements) -> FinalState:
-    """Read the end."""
-    ends = [device.end() for device in crowd.devices] + [crowd.late.end(came_late=True)]
-    rows = _rows(world)
+def final_state(world: World, inside: Inside, reading: Reading) -> FinalState:
+    """Put the end together: what the protocol gave out, what the devices hold, what lies in the stores."""
     return FinalState(
-        logs=rows,  # nobody reads history back here: the devices are held against what MySQL has
-        devices=ends,
-        rows=rows,
+        logs=reading.logs,
+        devices=reading.devices,
+        mirrors=reading.mirrors,
+        fresh=reading.fresh,
+        listed=reading.listed,
+        rows=_rows(world),
         members=_members(world),
         streams=[_stream(world, world.keys.inbox(partition)) for partition in range(PARTITIONS)],
         dead=_dead(world),
-        early=settlements.early,
+        early=inside.settlements.early,
+        stale=inside.fence.stale,
+        online=reading.online,
     )
 
 

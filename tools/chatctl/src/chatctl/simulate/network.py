@@ -19,10 +19,13 @@ USUAL_S: Final = 0.0005
 
 
 class Trouble(Protocol):
-    """What may go wrong at a call of an adapter."""
+    """What may go wrong as a message leaves."""
 
-    def at_call(self, road: "Lane", channel: Channel, *, answer: bool) -> None:
-        """A message leaves: break what the seed says."""
+    def at_call(self, road: "Lane", channel: Channel, *, answer: bool) -> float:
+        """A call of an adapter, or its answer: break what the seed says; gives seconds for which it hangs."""
+
+    def at_frame(self, process: Process) -> None:
+        """A gateway and a client exchange bytes: break what the seed says."""
 
 
 class Lane:
@@ -36,11 +39,15 @@ class Lane:
         self.channels: dict[Channel, None] = {}
         self._loop, self._trouble, self._random = loop, trouble, random
 
+    @property
+    def client(self) -> str:
+        """Name the process whose road it is."""
+        return self.process.name
+
     def delay_s(self, channel: Channel, *, answer: bool) -> float:
         """Give how late a message is."""
-        self._trouble.at_call(self, channel, answer=answer)
         now = self._loop.time()
-        delay_s = self._random.expovariate(1 / USUAL_S)
+        delay_s = self._trouble.at_call(self, channel, answer=answer) + self._random.expovariate(1 / USUAL_S)
         if now < self.slow_until_s:
             delay_s += self._random.uniform(0, self.slow_s)
         return delay_s + max(0.0, self.outage_until_s - now)
@@ -64,9 +71,15 @@ class Lane:
         return self._random.expovariate(1 / USUAL_S) + max(0.0, self.outage_until_s - now) + held_s
 
     def cut(self) -> None:
-        """End every connection."""
+        """End every connection: what is on its way is lost."""
         for channel in list(self.channels):
             channel.cut()
+        self.channels.clear()
+
+    def close(self) -> None:
+        """End every connection, as the kernel does for a process that died: what it sent still arrives."""
+        for channel in list(self.channels):
+            channel.close()
         self.channels.clear()
 
 

@@ -5,6 +5,7 @@ A root here replaces adapters and what a process measures of itself; whatever el
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -77,18 +78,34 @@ def _quieten(app: Any) -> None:
     app.vitals = app.health = Quiet()
 
 
+@cache
+def _worker_settings(name: str) -> WorkerSettings:
+    values: dict[str, Any] = {
+        "mysql_user": "w",
+        "mysql_password": "w",
+        "sync_connections": 2,
+        "shutdown_s": SHUTDOWN_S,
+    }
+    return WorkerSettings(name=name, **values)
+
+
+@cache
+def _gateway_settings(name: str) -> GatewaySettings:
+    values: dict[str, Any] = {"jwt_secret": SECRET, "presence_ttl_s": PRESENCE_TTL_S, "shutdown_s": SHUTDOWN_S}
+    return GatewaySettings(name=name, **values)
+
+
+@cache
+def _presence_settings(name: str) -> PresenceSettings:
+    return PresenceSettings(name=name, presence_ttl_s=PRESENCE_TTL_S, shutdown_s=SHUTDOWN_S)
+
+
 class SimulatedWorker(WorkerApp):
     """A worker on the twins."""
 
     def __init__(self, name: str, roads: Roads) -> None:
         self._roads = roads
-        values: dict[str, Any] = {
-            "mysql_user": "w",
-            "mysql_password": "w",
-            "sync_connections": 2,
-            "shutdown_s": SHUTDOWN_S,
-        }
-        super().__init__(WorkerSettings(name=name, **values))
+        super().__init__(_worker_settings(name))
         _quieten(self)
 
     def make_connect(self) -> Connect:
@@ -110,8 +127,7 @@ class SimulatedGateway(GatewayApp):
 
     def __init__(self, name: str, roads: Roads) -> None:
         self._roads = roads
-        values: dict[str, Any] = {"jwt_secret": SECRET, "presence_ttl_s": PRESENCE_TTL_S, "shutdown_s": SHUTDOWN_S}
-        super().__init__(GatewaySettings(name=name, **values))
+        super().__init__(_gateway_settings(name))
         _quieten(self)
 
     def make_connect(self) -> Connect:
@@ -129,7 +145,7 @@ class SimulatedPresence(PresenceApp):
 
     def __init__(self, name: str, roads: Roads) -> None:
         self._roads = roads
-        super().__init__(PresenceSettings(name=name, presence_ttl_s=PRESENCE_TTL_S, shutdown_s=SHUTDOWN_S))
+        super().__init__(_presence_settings(name))
         _quieten(self)
 
     def make_connect(self) -> Connect:

@@ -1,6 +1,7 @@
 """Owns the socket between a client and a gateway: two ends of one stream of bytes, in order, until one ends it.
 
-It must never lose or reorder bytes, since TCP does not: it delays them, or breaks.
+It must never lose or reorder bytes, since TCP does not: it delays them, or breaks. A protocol hears of the end a turn
+later than the transport, as asyncio has it: what a connection began is under way by then.
 """
 
 import asyncio
@@ -9,12 +10,13 @@ from contextvars import Context
 from typing import Any, Final
 
 from chatctl.simulate.channel import APART_S
+from chatctl.simulate.event_loop import Stream
 
 KERNEL_BYTES: Final = 64 * 1024
 """What the kernels of both sides take before a writer has to wait."""
 
 
-class MemoryTransport(asyncio.Transport):
+class MemoryTransport(asyncio.Transport, Stream):
     """One end. Both ends are made by `connect`."""
 
     def __init__(self, protocol: asyncio.BaseProtocol, context: Context, delay_s: Callable[[], float]) -> None:
@@ -69,11 +71,17 @@ class MemoryTransport(asyncio.Transport):
             self._send(lambda peer: peer.reset())
             self._loop.call_soon(self._lose, None, context=self._context)
 
+    def vanish(self) -> None:
+        """Let both ends hear nothing more of each other, and nobody be told: the device is out of reach for ever."""
+        if self._peer is not None:
+            self._peer._peer = None
+        self._peer = None
+
     def reset(self) -> None:
         """The other end, or the network, broke it."""
         self._closing = True
         self._unread.clear()
-        self._lose(ConnectionResetError("reset"))
+        self._loop.call_soon(self._lose, ConnectionResetError("reset"), context=self._context)
 
     def is_closing(self) -> bool:
         """Whether it ends."""
@@ -112,7 +120,10 @@ class MemoryTransport(asyncio.Transport):
         peer = self._peer
         if peer is not None:
             self._due_s = max(self._due_s + APART_S, self._loop.time() + self._delay_s())
-            self._loop.call_at(self._due_s, work, peer, context=peer._context)
+            self._loop.call_at(self._due_s, peer._do, work, context=peer._context)
+
+    def _do(self, work: Callable[["MemoryTransport"], None]) -> None:
+        work(self)
 
     def _take(self, data: bytes | None) -> None:
         if self._lost:
@@ -135,7 +146,7 @@ class MemoryTransport(asyncio.Transport):
     def _ended(self) -> None:
         if not self._lost:
             self._closing = True
-            self._lose(None)
+            self._loop.call_soon(self._lose, None, context=self._context)
 
     def _lose(self, error: Exception | None) -> None:
         if not self._lost:

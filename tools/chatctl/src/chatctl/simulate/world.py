@@ -25,7 +25,7 @@ from chatctl.simulate.twin_mysql.server import TwinMySQL
 from chatctl.simulate.twin_redis.server import TwinRedis
 
 PARTITIONS: Final = 3
-REDIS, MYSQL = "redis", "mysql"
+REDIS, MYSQL, CLIENTS = "redis", "mysql", "clients"
 AGAIN_S: Final = 0.5
 """Seconds until a service is started again that could not start."""
 CLIENT_S: Final = 0.01
@@ -104,6 +104,11 @@ class World:
         self._trouble = trouble(self)
         self._starts = 0
 
+    @property
+    def gateways(self) -> list[str]:
+        """Name the places of the gateways, whether one runs there or not."""
+        return [place.name for place in self.places.values() if place.role == "gateway"]
+
     def now_s(self) -> float:
         """Seconds since the beginning."""
         return self.loop.time()
@@ -170,8 +175,9 @@ class World:
             return
         self.trace.note("kill", process.name)
         process.kill()
+        sent_arrives = not vanishes_s and self.dice("deaths").random() < 0.5
         for lane in place.lanes.values():
-            self.loop.call_later(vanishes_s, lane.cut, context=Context())
+            self.loop.call_later(vanishes_s, lane.close if sent_arrives else lane.cut, context=Context())
         self._empty(place, process)
 
     def restart(self, name: str) -> None:
@@ -190,16 +196,21 @@ class World:
         place = self.places[name]
         if place.listener is None or place.process is None or not place.listener.open:
             raise ConnectionRefusedError(f"nobody listens at {name}")
-        make, context = place.listener.protocol(), place.process.context.copy()
+        make, process = place.listener.protocol(), place.process
+        context = process.context.copy()
         random = self.dice(f"{place.process.name}-socket-{len(place.sockets)}")
         near = connect(
-            client, context.run(make), server_context=context, delay_s=lambda: self._client_delay_s(place, random)
+            client,
+            context.run(make),
+            server_context=context,
+            delay_s=lambda: self._client_delay_s(place, process, random),
         )
         place.sockets = [socket for socket in place.sockets if not socket.is_closing()]
         place.sockets.append(near)
         return near
 
-    def _client_delay_s(self, place: Place, random: Random) -> float:
+    def _client_delay_s(self, place: Place, process: Process, random: Random) -> float:
+        self._trouble.at_frame(process)
         now = self.loop.time()
         return random.expovariate(1 / CLIENT_S) + max(0.0, place.clients_outage_until_s - now)
 

@@ -28,6 +28,7 @@ class Writer:
 
     def __init__(self, *, state: DeviceState, inbox: Inbox, witness: Witness, window: int) -> None:
         self.wake = asyncio.Event()
+        self.tick_s = TICK_S
         self._state = state
         self._inbox = inbox
         self._witness = witness
@@ -69,7 +70,7 @@ class Writer:
     def _pause(self) -> float:
         now = asyncio.get_running_loop().time()
         dues = [peer.due_at for peer in self._state.peers.values() if peer.due_at is not None]
-        return min([TICK_S, *(max(due - now, ACK_GAP_S / 5) for due in dues)])
+        return min([self.tick_s, *(max(due - now, ACK_GAP_S / 5) for due in dues)])
 
     async def _write_due(self, connection: RawConnection) -> None:
         now = asyncio.get_running_loop().time()

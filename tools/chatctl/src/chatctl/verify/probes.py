@@ -18,6 +18,8 @@ GIVE_UP_S: Final = 30.0
 AGAIN_S: Final = 1.0
 """Seconds between two tries of what a client may ask again at any time."""
 LOOK_S: Final = 0.02
+MakeDevice = Callable[[System, History, str, str], BareDevice]
+"""Makes a device of a user, of that name."""
 
 
 def users_of(mark: str) -> tuple[str, str]:
@@ -28,13 +30,13 @@ def users_of(mark: str) -> tuple[str, str]:
 class Prober:
     """Two users, each on a gateway of their own, for one round of probes."""
 
-    def __init__(self, system: System, history: History, mark: str) -> None:
+    def __init__(self, system: System, history: History, mark: str, *, make: MakeDevice = bare_device) -> None:
         self._system = system
         self._history = history
         self._began_s = history.clock()
         self.one, self.other = users_of(mark)
-        self._first = bare_device(system, history, self.one, "phone")
-        self._second = bare_device(system, history, self.other, "phone")
+        self._first = make(system, history, self.one, "phone")
+        self._second = make(system, history, self.other, "phone")
 
     @property
     def devices(self) -> list[BareDevice]:

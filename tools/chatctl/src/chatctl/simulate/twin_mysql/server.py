@@ -39,11 +39,11 @@ class TwinMySQL:
         owners = [{"partition_id": partition, "epoch": 0, "owner": ""} for partition in range(partitions)]
         self.database.seed("partition_owner", owners)
 
-    def accept(self, tell: Callable[[Any], None], cut: Callable[[], None]) -> "MySQLSession":
+    def accept(self, tell: Callable[[Any], None], cut: Callable[[], None], client: str) -> "MySQLSession":
         """Begin a session. Raises `ConnectionRefusedError` while it is down."""
         if not self.up:
             raise ConnectionRefusedError("MySQL is down")
-        session = MySQLSession(self, tell, cut)
+        session = MySQLSession(self, tell, cut, client)
         self.sessions[session] = None
         return session
 
@@ -65,8 +65,8 @@ class TwinMySQL:
 class MySQLSession:
     """One connection of a client."""
 
-    def __init__(self, server: TwinMySQL, tell: Callable[[Any], None], cut: Callable[[], None]) -> None:
-        self.tell, self.cut = tell, cut
+    def __init__(self, server: TwinMySQL, tell: Callable[[Any], None], cut: Callable[[], None], client: str) -> None:
+        self.tell, self.cut, self._client = tell, cut, client
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._open: Transaction | None = None
@@ -174,7 +174,7 @@ class MySQLSession:
             return ()
         if made.writes and self._server.read_only:
             raise InternalError(1290, "The MariaDB server is running with the --read-only option")
-        self._current = self._open or Transaction(self._server.database)
+        self._current = self._open or Transaction(self._server.database, self._client)
         try:
             rows = yield from self._in_transaction(made, statement, self._current)
         except MySQLError as error:
@@ -211,7 +211,7 @@ class MySQLSession:
                 self._open.commit()
             self._open = None
         if verb in ("BEGIN", "SNAPSHOT"):
-            self._open = Transaction(self._server.database, snapshot=verb == "SNAPSHOT")
+            self._open = Transaction(self._server.database, self._client, snapshot=verb == "SNAPSHOT")
         elif verb == "ROLLBACK":
             self._end()
 

@@ -4,7 +4,7 @@ A statement that meets a locked row yields the lock that it waits for, and goes 
 are its own until it commits.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Final
 
 from chatctl.simulate.twin_mysql.locks import Locks
@@ -25,6 +25,8 @@ class Database:
         self.rows: dict[str, dict[Key, Row]] = {name: {} for name in TABLES}
         self.indexed: dict[Key, Key] = {}
         """Primary keys by the further unique keys."""
+        self.committing: Callable[[str, Mapping[tuple[str, Key], Row | None]], None] | None = None
+        """Hears who commits which rows, by table and key, before they are true. For a judge."""
 
     def apply(self, table: Table, key: Key, row: Row | None) -> None:
         """Put a committed row in its place, or remove it."""
@@ -47,8 +49,8 @@ class Database:
 class Transaction:
     """What one session does between BEGIN and its end."""
 
-    def __init__(self, database: Database, *, snapshot: bool = False) -> None:
-        self.database = database
+    def __init__(self, database: Database, client: str, *, snapshot: bool = False) -> None:
+        self.database, self._client = database, client
         self._snapshot = {name: dict(rows) for name, rows in database.rows.items()} if snapshot else None
         self._writes: dict[tuple[str, Key], Row | None] = {}
         self._indexed: dict[Key, Key] = {}
@@ -95,6 +97,8 @@ class Transaction:
 
     def commit(self) -> None:
         """Make it true for everybody, and let go of the locks."""
+        if self._writes and self.database.committing is not None:
+            self.database.committing(self._client, self._writes)
         for (name, key), row in self._writes.items():
             self.database.apply(TABLES[name], key, row)
         self.end()

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -20,6 +20,8 @@ from chatctl.simulate.twin_redis.stream_commands import STREAM_COMMANDS, Reading
 from chatctl.simulate.twin_redis.streams import Stream
 
 TABLE: Final[dict[bytes, Command]] = {**COMMANDS, **STREAM_COMMANDS}
+READINGS: Final = 256
+"""Kinds of reads that are remembered: a worker repeats the same one until it owns something else."""
 MAKING: Final = (b"CREATE", b"CREATECONSUMER")
 """What grows, of XGROUP."""
 FULL: Final = "OOM command not allowed when used memory > 'maxmemory'."
@@ -48,8 +50,9 @@ class TwinRedis:
         self._channels: dict[bytes, dict[RedisSession, None]] = {}
         self._touched: dict[bytes, None] = {}
 
-    def accept(self, tell: Callable[[Any], None], cut: Callable[[], None]) -> "RedisSession":
+    def accept(self, tell: Callable[[Any], None], cut: Callable[[], None], client: str) -> "RedisSession":
         """Begin a session. Raises `ConnectionRefusedError` while it is down."""
+        del client
         if not self.up:
             raise ConnectionRefusedError("Redis is down")
         session = RedisSession(self, tell, cut)
@@ -120,7 +123,7 @@ class TwinRedis:
         [first, *others] = request.commands
         if others or request.transaction or first[0].upper() != b"XREADGROUP":
             return None
-        reading = Reading(first[1:])
+        reading = _reading(tuple(first))
         return reading if reading.block_ms is not None else None
 
     def _run_all(self, session: "RedisSession", commands: list[list[bytes]]) -> list[Reply]:
@@ -215,6 +218,11 @@ class TwinRedis:
         return self._caught(lambda: reading.answer(self.keys))
 
 
+@lru_cache(maxsize=READINGS)
+def _reading(command: tuple[bytes, ...]) -> Reading:
+    return Reading(list(command[1:]))
+
+
 def _sum_of(text: bytes) -> bytes:
     return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
@@ -262,7 +270,7 @@ class RedisSession:
 
     def _wait(self, request: Request) -> None:
         self._waiting = True
-        block_ms = Reading(request.commands[0][1:]).block_ms
+        block_ms = _reading(tuple(request.commands[0])).block_ms
         if block_ms:
             self._timer = asyncio.get_running_loop().call_later(block_ms / 1000, self._time_out)
 
