@@ -17,7 +17,7 @@ from gateway.syncs import Syncs
 from gateway.turn import SEND
 
 MESSAGE = b'{"type":"message"'
-LONG_BYTES = 128 * 1024
+LONG_BYTES = 32 * 1024
 """A queue of so much is long to a gateway that lets everybody wait for it."""
 LOOK_S = 0.02
 
