@@ -8,7 +8,10 @@ import pytest
 from chatcore.stream import TypingSeen
 from chatctl.simulate.services import ROLES, Compose, SimulatedGateway, SimulatedPresence, SimulatedWorker
 from chatctl.simulate.twin_mysql.tables import TABLES
+from chatctl.simulate.twin_redis.keyspace import SortedSet
+from chatctl.simulate.twin_redis.scripts import SCRIPTS, Host
 from chatctl.verify.planted.bugs import BUGS
+from chatctl.verify.planted.gateways import LEAVE_ALL
 from delivery_worker.router import RedisRouter
 from presence.devices import Devices
 from presence.sweeper import Sweeper
@@ -75,7 +78,17 @@ def planted(name: str) -> Mapping[str, Compose]:
     return {**ROLES, bug.role: type(f"{bug.app.__name__}OnTwins", (twin, bug.app), {})}
 
 
+def _leave_all(host: Host, keys: list[bytes], args: list[bytes]) -> int:
+    """Do as the script of the bug `removes_another` does."""
+    members = host.keys.make(keys[0], SortedSet)
+    for member in [member for member in members if member.startswith(args[0])]:
+        del members[member]
+    host.keys.drop_empty(keys[0])
+    return 0
+
+
 def prepare(name: str, patch: pytest.MonkeyPatch) -> None:
-    """Put out of the bug's way what would hide it: in the twin, the schema's unique key of client ids."""
+    """Put out of the bug's way what would hide it, the schema's unique key of client ids; teach the twin its script."""
+    patch.setitem(SCRIPTS, LEAVE_ALL, _leave_all)
     if BUGS[name].statements:
         patch.setitem(TABLES, "message", replace(TABLES["message"], unique=()))
