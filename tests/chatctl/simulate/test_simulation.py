@@ -60,6 +60,7 @@ def test_a_seed_goes_the_same_way_in_every_process() -> None:
         ("unfenced_upsert", "a_number_names_one_message"),
         ("memory_before_commit", "numbers_have_no_holes"),
         ("receipt_on_write", "nothing_is_claimed_unsaid"),
+        ("removes_another", "no_ghosts_remain"),
     ],
 )
 def test_a_planted_bug_is_found_within_ten_seeds(bug: str, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
