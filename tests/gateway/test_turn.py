@@ -50,10 +50,19 @@ def test_of_many_acknowledgements_the_newest_marks_are_kept() -> None:
 
 def test_an_acknowledgement_that_comes_back_late_raises_the_newer_one_and_leaves_it_its_connection() -> None:
     turn = Turn()
-    turn.ack(ack_item(2, "bob", "phone", "alice", 5, 0, "new"))
-    turn.ack(ack_item(1, "bob", "phone", "alice", 4, 4, "old"), late=True)
+    turn.ack(ack_item(2, "bob", "phone", "alice", 5, 0, None))
+    turn.ack(ack_item(1, "bob", "phone", "alice", 4, 4, None), late=True)
     (entry,), _ = turn.entries(N, frozenset())
-    assert entry[1] == [ack_item(2, "bob", "phone", "alice", 5, 4, "new")]
+    assert entry[1] == [ack_item(2, "bob", "phone", "alice", 5, 4, None)]
+
+
+def test_an_acknowledgement_with_a_ref_is_answered_for_itself() -> None:
+    turn = Turn()
+    acks = [ack_item(1, "bob", "phone", "alice", seq, 0, ref) for seq, ref in ((99, "w"), (5, "v"), (98, "w2"))]
+    for ack in acks:
+        turn.ack(ack)
+    (entry,), _ = turn.entries(N, frozenset())
+    assert entry[1] == acks
 
 
 def test_acknowledgements_of_two_devices_are_two() -> None:

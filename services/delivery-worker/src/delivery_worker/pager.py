@@ -108,8 +108,10 @@ class PageBuilder:
     def add(self, row: MessageRow, peer: str) -> bool:
         """Add a message; False when the page is full. A message that is larger than a page has one for itself."""
         fields = message_fields(row, peer)
-        if not self._fits(fields) and self._messages:
-            return False
+        if not self._fits(fields):
+            if self._messages or self._conversations:
+                return False
+            self._room = 0
         self._messages.append(fields)
         return True
 

@@ -102,7 +102,7 @@ class Outbox:
     def ack(
         self, connection: int, user: str, device: str, peer: str, delivered: int, read: int, ref: str | None
     ) -> None:
-        """Keep the newest acknowledgement of a device and peer until its XADD was answered (R5)."""
+        """Keep the newest acknowledgement of a device, peer and `ref` until its XADD was answered (R5)."""
         self._keep(ack_item(connection, user, device, peer, delivered, read, ref))
 
     def limit(self, overfull: frozenset[int]) -> None:

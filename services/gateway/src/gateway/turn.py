@@ -13,8 +13,8 @@ MAX_SENDS: Final = 20_000
 MAX_SEND_BYTES: Final = 64 * 1024 * 1024
 """Their bytes; the same."""
 MAX_ACKS: Final = 200_000
-"""Acknowledgements, one per user, device and peer, that wait for Redis; past it the oldest goes: its client repeats it
-after its next sync (PROTOCOL section 6)."""
+"""Acknowledgements, one per user, device, peer and `ref`, that wait for Redis; past it the oldest goes: its client
+repeats it after its next sync (PROTOCOL section 6)."""
 MAX_SOFT: Final = 20_000
 """Presence events, or requests, that wait; past it the newest is refused: its client is told, or it comes again by
 itself (beats, announcements, syncs). A typing frame has no answer (PROTOCOL section 4) and is old within seconds: it is
@@ -24,8 +24,8 @@ ACK_BYTES: Final = 300
 SEND: Final = 0
 """The first field of a send's item (`chatcore.stream.send_item`)."""
 
-AckKey = tuple[str, str, str]
-"""User, device, peer."""
+AckKey = tuple[str, str, str, str | None]
+"""User, device, peer, and the `ref` under which its client wants an error: one with a `ref` is answered for itself."""
 Entry = tuple[int, list[Any]]
 """A partition and its items, in order."""
 
@@ -52,11 +52,11 @@ class Turn:
         return True
 
     def ack(self, item: Any, *, late: bool = False) -> bool:
-        """Keep the newest of a user's device and peer; False when an older one of another had to go.
+        """Keep the newest of a user's device and peer under a `ref`; False when an older one of another had to go.
 
         `late`: it comes back from a pipeline that failed, and what is here already is newer and names who is answered.
         """
-        key, acks = (item[2], item[3], item[4]), self.acks
+        key, acks = (item[2], item[3], item[4], item[7]), self.acks
         old = acks.get(key)
         if old is not None:
             newest = old if late else item
@@ -90,7 +90,7 @@ class Turn:
         """Pack sends, then acknowledgements, into entries; gives also the acknowledgements that have to wait."""
         packed = {partition: list(sized) for partition, sized in self.sends.items()} if self.acks else self.sends
         held = []
-        for (user, _, peer), item in self.acks.items():
+        for (user, _, peer, _), item in self.acks.items():
             partition = place(user, peer, partitions)
             if partition in overfull:
                 held.append(item)
