@@ -66,6 +66,18 @@ CASES: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "an expired token": ("?device=d", {"Authorization": f"Bearer {token(exp=1)}"}, 401, "expired_token"),
     "a strange origin": ("?device=d", {"Origin": "http://evil.example"}, 403, "bad_origin"),
     "an opaque origin": ("?device=d", {"Origin": "null"}, 403, "bad_origin"),
+    "an origin on a port of another scheme": (
+        "?device=d",
+        {"Host": "chat.example:443", "Origin": "http://chat.example"},
+        403,
+        "bad_origin",
+    ),
+    "an origin on another port": (
+        "?device=d",
+        {"Host": "chat.example", "Origin": "http://chat.example:8080"},
+        403,
+        "bad_origin",
+    ),
     "another device": ("?device=d", {"Authorization": f"Bearer {token(device='e', exp=FAR)}"}, 403, "wrong_device"),
     "device before version": ("", {"Sec_WebSocket_Protocol": None}, 400, "bad_device"),
     "version before token": ("?device=d", {"Sec_WebSocket_Protocol": "x", "Authorization": None}, 400, "bad_version"),
@@ -101,6 +113,24 @@ async def test_own_and_listed_origins_pass(make_gateway: MakeGateway) -> None:
             url = f"http://127.0.0.1:{app.port}/v1/ws?device=d"
             ws = await session.ws_connect(url, headers={**headers(), "Origin": origin}, protocols=("chat.v1",))
             await ws.close()
+
+
+OWN = [
+    ("chat.example:80", "http://chat.example"),
+    ("chat.example:443", "https://chat.example"),
+    ("chat.example", "http://chat.example:80"),
+    ("chat.example", "https://chat.example:443"),
+    ("Chat.Example", "https://chat.example"),
+    ("[::1]:443", "https://[::1]"),
+]
+
+
+@pytest.mark.parametrize(("host", "origin"), OWN)
+async def test_the_own_host_is_the_same_with_and_without_its_schemes_port(url: str, host: str, origin: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        values = {**headers(), "Host": host, "Origin": origin}
+        ws = await session.ws_connect(url + "?device=d", headers=values, protocols=("chat.v1",))
+        await ws.close()
 
 
 async def test_welcome_is_first_and_names_the_limits(url: str) -> None:

@@ -24,6 +24,8 @@ SUBPROTOCOL: Final = "chat.v1"
 BEARER: Final = "bearer."
 MAX_SINCE_CHARS: Final = 512
 RETRY_AFTER_S: Final = 2
+DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+"""What a `Host` may name and an `Origin` leaves out."""
 MAX_USERS: Final = 10_000
 """Users whose handshakes are counted at once; past it those who have all their tokens back are forgotten."""
 
@@ -102,14 +104,21 @@ class Handshake:
 
     def _check_origin(self, request: web.Request) -> None:
         host = request.headers.get("Host", "").lower()
-        own = (f"http://{host}", f"https://{host}")  # a proxy may have ended TLS
+        # A proxy may have ended TLS, so both schemes are our own.
+        own = {_without_default_port(f"{scheme}://{host}") for scheme in DEFAULT_PORTS}
         foreign = [
             origin
             for origin in request.headers.getall("Origin", [])
-            if origin not in self._settings.origins and origin.lower() not in own
+            if origin not in self._settings.origins and _without_default_port(origin.lower()) not in own
         ]
         if foreign:
             raise HandshakeRefused(Refusal.BAD_ORIGIN, "this origin is not allowed")
+
+
+def _without_default_port(origin: str) -> str:
+    """Write an origin as browsers do (RFC 6454 section 6.1): without its scheme's own port."""
+    scheme, _, _ = origin.partition("://")
+    return origin.removesuffix(DEFAULT_PORTS.get(scheme, ""))
 
 
 def _too_many(message: str, *, retry_after_s: int = RETRY_AFTER_S) -> HandshakeRefused:

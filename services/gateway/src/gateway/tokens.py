@@ -6,6 +6,7 @@ It must never let a token choose how it is verified: each key has its algorithms
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import time
 from typing import Any, Final, Protocol
 
 import jwt
@@ -74,13 +75,15 @@ class Tokens:
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=LEEWAY_S,
-                options={"require": REQUIRED},
+                # The expiry is judged below, last of all: a token at fault in another way is bad, however old it is.
+                options={"require": REQUIRED, "verify_exp": False},
             )
-            return _identity(claims)
-        except jwt.ExpiredSignatureError:
-            raise HandshakeRefused(Refusal.EXPIRED_TOKEN, "the token has expired") from None
+            identity = _identity(claims)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise HandshakeRefused(Refusal.BAD_TOKEN, "the token is not valid") from None
+        if identity.expires_at_s <= time() - LEEWAY_S:
+            raise HandshakeRefused(Refusal.EXPIRED_TOKEN, "the token has expired")
+        return identity
 
     async def _key_for(self, header: dict[str, Any]) -> VerifyingKey:
         algorithm = header.get("alg")
@@ -131,6 +134,8 @@ def _identity(claims: dict[str, Any]) -> Identity:
     if device is not None and (not isinstance(device, str) or not is_device_id(device)):
         raise ValueError("no device id")
     expires_at_s = claims["exp"]
-    if isinstance(expires_at_s, bool) or not isinstance(expires_at_s, int | float) or expires_at_s > MAX_EXPIRY_S:
+    is_number = isinstance(expires_at_s, int | float) and not isinstance(expires_at_s, bool)
+    # NaN, which Python's JSON reads, is not less than anything.
+    if not is_number or not abs(expires_at_s) <= MAX_EXPIRY_S:
         raise ValueError("no time of expiry")
     return Identity(user, device, float(expires_at_s))
