@@ -112,7 +112,7 @@ class Outbox:
         self._metrics.overfull.set(len(overfull))
         if released:
             held, self._held = self._held, Turn()
-            for item in held.acks.values():
+            for item in held.acknowledgements():
                 self._keep(item)
 
     def request(self, request: Request) -> bool:
@@ -262,7 +262,7 @@ class Outbox:
 
     def _give_back(self, turn: Turn) -> None:
         """Nothing was answered: refuse the sends, keep the acknowledgements and the events."""
-        self._refuse([*turn.refused(), *turn.acks.values()])
+        self._refuse([*turn.refused(), *turn.acknowledgements()])
         self._refuse_requests(turn.requests)
         self._tell_again(turn.events)
 

@@ -37,6 +37,8 @@ class Turn:
     sends: dict[int, list[tuple[int, Any]]] = field(default_factory=dict)
     """By partition: size in bytes and item, in the order of arrival (G4)."""
     acks: dict[AckKey, Any] = field(default_factory=dict)
+    below: dict[AckKey, Any] = field(default_factory=dict)
+    """The highest below each of those, if there was another."""
     requests: list[Request] = field(default_factory=list)
     events: list[PresenceEvent] = field(default_factory=list)
     count: int = 0
@@ -52,21 +54,31 @@ class Turn:
         return True
 
     def ack(self, item: Any, *, late: bool = False) -> bool:
-        """Keep the newest of a user's device and peer under a `ref`; False when an older one of another had to go.
+        """Keep the highest of a user's device and peer under a `ref`; False when an older one of another had to go.
 
+        The one below it is kept as well: a worker refuses what is beyond the last number, and that must not take what
+        is true with it. Who claims more than one number beyond at once repeats the rest after the next sync.
         `late`: it comes back from a pipeline that failed, and what is here already is newer and names who is answered.
         """
         key, acks = (item[2], item[3], item[4], item[7]), self.acks
         old = acks.get(key)
         if old is not None:
-            newest = old if late else item
-            acks[key] = (*newest[:5], max(old[5], item[5]), max(old[6], item[6]), *newest[7:])
+            acks[key] = _joined(old if late else item, old, item)
+            if old[5] != item[5]:
+                lower = min(old, item, key=_delivered)
+                self.below[key] = _joined(lower, lower, self.below.get(key, lower))
             return True
         dropping = len(acks) >= MAX_ACKS
         if dropping:
-            del acks[next(iter(acks))]
+            oldest = next(iter(acks))
+            del acks[oldest]
+            self.below.pop(oldest, None)
         acks[key] = item
         return not dropping
+
+    def acknowledgements(self) -> list[Any]:
+        """Give the items of all acknowledgements, lower ones first."""
+        return [*self.below.values(), *self.acks.values()]
 
     def request(self, request: Request) -> bool:
         """Take a request to a worker; False when too many wait."""
@@ -90,13 +102,23 @@ class Turn:
         """Pack sends, then acknowledgements, into entries; gives also the acknowledgements that have to wait."""
         packed = {partition: list(sized) for partition, sized in self.sends.items()} if self.acks else self.sends
         held = []
-        for (user, _, peer, _), item in self.acks.items():
-            partition = place(user, peer, partitions)
+        for item in self.acknowledgements():
+            partition = place(item[2], item[4], partitions)
             if partition in overfull:
                 held.append(item)
             else:
                 packed.setdefault(partition, []).append((ACK_BYTES, item))
         return [entry for partition, sized in packed.items() for entry in _split(partition, sized)], held
+
+
+def _joined(newest: Any, one: Any, other: Any) -> Any:
+    """Join two acknowledgements; the newest names who is answered."""
+    return (*newest[:5], max(one[5], other[5]), max(one[6], other[6]), *newest[7:])
+
+
+def _delivered(item: Any) -> int:
+    number: int = item[5]
+    return number
 
 
 @lru_cache(maxsize=100_000)

@@ -15,6 +15,8 @@ from chatctl.verify.case import FOR_EVER, Case, Link, other_of
 from chatctl.verify.history import Acked, Pair, pair_of
 from chatctl.verify.properties.violation import Found, Violation
 
+UNREAD_S: Final = 5.0
+"""Seconds before a connection's end in which a gateway that is closing it may read no more."""
 CONVERGE_S: Final = 15.0
 """G8: seconds until every connected device has every message and every receipt."""
 OPERATION_S: Final = 10.0
@@ -106,12 +108,15 @@ def receipts_arrive_in_time(case: Case) -> Found:
 def _owed(case: Case, calm_s: float) -> Iterator[tuple[str, str, Acked]]:
     """Give each acknowledgement that raised a mark over a message of the peer's, as high as those reach.
 
-    Of all that were said before the faults ended, the highest stands for the rest.
+    Of all that were said before the faults ended, the highest stands for the rest. What was said on a connection that
+    ended at once may never have been read; said again on the next one, it counts.
     """
     before: dict[tuple[str, str, bool], Acked] = {}
     after: list[tuple[str, str, Acked]] = []
     top: dict[tuple[str, str, bool], int] = defaultdict(int)
     for ack in case.of(Acked):
+        if ack.link in case.links and ack.at_s <= case.links[ack.link].down_s < ack.at_s + UNREAD_S:
+            continue
         log = case.store.get(pair_of(ack.user, ack.peer), ())
         own = [entry.seq for entry in log[: ack.seq] if entry.sender == ack.peer][-1:]
         for read in (False, True) if ack.read else (False,):
