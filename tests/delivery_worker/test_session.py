@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from chatcore.errors import StoreUnavailable
+from chatcore.errors import SessionLost, StoreUnavailable
 from delivery_worker.settings import MySQLSettings
 from delivery_worker.store.session import Session
 
@@ -17,6 +17,7 @@ class SlowWire:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.ended = False
 
     async def exchange(self, sql: str) -> list[Any]:
         self.asked += 1
@@ -43,6 +44,34 @@ async def test_a_session_is_in_use_while_it_connects_and_waits_for_answers_and_f
     with pytest.raises(StoreUnavailable):
         await session.run("SELECT 1")
     assert session.busy_s >= busy_s + TAKES_S * 0.9
+
+
+async def test_a_connection_whose_end_was_heard_is_replaced_before_it_is_used() -> None:
+    wires = [SlowWire(), SlowWire()]
+    made = iter(wires)
+
+    async def open_next(_: MySQLSettings, idle_s: int) -> SlowWire:
+        return next(made)
+
+    session = Session(SETTINGS, open_with=open_next)
+    await session.run("SELECT 1")
+    wires[0].ended = True
+    await session.run("SELECT 1")
+    assert [wire.asked for wire in wires] == [1, 1]
+
+
+async def test_an_end_that_was_not_heard_is_told_from_a_mysql_that_cannot_be_reached() -> None:
+    session = Session(SETTINGS, open_with=open_slowly)
+    await session.run("SELECT 1")
+    with pytest.raises(SessionLost):
+        await session.run("SELECT 1")
+
+    async def open_nothing(_: MySQLSettings, idle_s: int) -> SlowWire:
+        raise OSError("refused")
+
+    with pytest.raises(StoreUnavailable) as refused:
+        await Session(SETTINGS, open_with=open_nothing).run("SELECT 1")
+    assert not isinstance(refused.value, SessionLost)
 
 
 async def test_a_session_that_nobody_asks_is_not_in_use() -> None:

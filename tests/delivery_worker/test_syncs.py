@@ -10,7 +10,7 @@ from chatcore.errors import Close, Refusal
 from chatcore.ids import conversation_id
 from chatcore.keys import Member
 from chatcore.push import Admission, Kind, Page, read_close, records
-from chatcore.stream import SyncRequest
+from chatcore.stream import ConversationsRequest, HistoryRequest, Request, SyncRequest
 from delivery_worker.metrics import WorkerMetrics
 from delivery_worker.pager import PAGE_BYTES
 from delivery_worker.requests import Answerer
@@ -21,6 +21,7 @@ from delivery_worker.store.devices import DeviceStore
 from delivery_worker.store.ownership import MySQLOwnerStore
 from delivery_worker.store.reads import ReadStore
 from delivery_worker.store.session import Session
+from delivery_worker.store.wire import MySQLWire
 from delivery_worker.syncs import Syncer
 from prometheus_client import CollectorRegistry
 
@@ -221,6 +222,34 @@ async def test_one_sync_that_mysql_refuses_leaves_the_others_their_answer(made: 
     await answerer.answer([good, bad], publications, {})
     kinds = [(kind, number) for kind, number, _ in records(bytes(publications.by_gateway["g"]))]
     assert kinds == [(Kind.PAGE, 1), (Kind.UNSYNCED, 2)]
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["heard", "unheard"])
+async def test_the_first_request_after_the_sessions_were_killed_is_answered(
+    made: Stage, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    await made.fill("ann", 2, last_ts=1_000)
+    if not heard:
+        monkeypatch.setattr(MySQLWire, "ended", False)
+    metrics = WorkerMetrics(CollectorRegistry())
+    answerer = Answerer(ReadStore(made.reading), made.syncer, metrics)
+    asked: list[Request] = [
+        SyncRequest("g", 1, "bob", "desk", 1, False, "", "", 5),
+        SyncRequest("g", 2, "bob", "new", 1, True, "", "", 5),
+        HistoryRequest("g", 3, "bob", "h", "ann", None, None, 50),
+        ConversationsRequest("g", 4, "bob", "desk", "l", 50, None),
+    ]
+    for request in asked:
+        await made.reading.run("SELECT 1")
+        [[(connection,)]] = await made.reading.run("SELECT CONNECTION_ID()")
+        await made.session.run(f"KILL {connection}")
+        publications = Publications()
+        await answerer.answer([request], publications, {})
+        [*_, (kind, number, payload)] = records(bytes(publications.by_gateway["g"]))
+        assert number == request.connection
+        assert kind in (Kind.PAGE, Kind.FRAME)
+        assert b"unavailable" not in payload
+    assert metrics.requests_failed._value.get() == 0
 
 
 async def test_only_older_connections_of_the_same_device_are_replaced(made: Stage) -> None:

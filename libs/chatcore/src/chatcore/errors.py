@@ -128,3 +128,7 @@ class ConfigurationError(ChatError):
 
 class StoreUnavailable(ChatError):
     """Redis or MySQL failed or did not answer in time: what was asked may or may not have happened."""
+
+
+class SessionLost(StoreUnavailable):
+    """A connection that stood before has ended, so that a new one may well do: what was only read may be read again."""

@@ -16,7 +16,7 @@ from time import monotonic, time
 from typing import Any, Final
 
 from chatcore.delivery.frames import RETRY_AFTER_MS, encode_error
-from chatcore.errors import Code, CodecError, StoreUnavailable
+from chatcore.errors import Code, CodecError, SessionLost, StoreUnavailable
 from chatcore.full_redis import run_anyway
 from chatcore.ids import conversation_id
 from chatcore.keys import SYNC_GROUP, Keys
@@ -82,6 +82,23 @@ class Answerer:
                 _answer_later(request, publications)
 
     async def _try(self, requests: Sequence[Request], publications: Publications, routes: Routes) -> None:
+        """Answer, and once more at once where the session had ended unheard: MySQL may have been back for long.
+
+        Nothing was told by then, and registering a device again changes nothing. Else each answerer of each worker
+        would fail a request before all have new sessions.
+        """
+        until = asyncio.get_running_loop().time() + STALE_MS / 1000
+        try:
+            await self._once(requests, publications, routes)
+        except SessionLost as error:
+            log.info("session_lost", error=str(error))
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._once(requests, publications, routes)
+            except TimeoutError as late:
+                raise StoreUnavailable("MySQL: no answer before it is asked again") from late
+
+    async def _once(self, requests: Sequence[Request], publications: Publications, routes: Routes) -> None:
         first = requests[0]
         if isinstance(first, SyncRequest):
             await self._syncer.answer([r for r in requests if isinstance(r, SyncRequest)], publications, routes)

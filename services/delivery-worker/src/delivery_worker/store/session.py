@@ -8,9 +8,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from chatcore.errors import StoreUnavailable
+from chatcore.errors import SessionLost, StoreUnavailable
 from chatcore.redis_client import BROKEN
-from pymysql.constants import ER
+from pymysql.constants import CR, ER
 from pymysql.err import MySQLError, OperationalError
 
 from delivery_worker.settings import MySQLSettings
@@ -22,6 +22,8 @@ TRANSACTION_S: Final = 5.0
 """Seconds for one transaction, all its round trips together (R2a)."""
 BATCH_IDLE_S: Final = 8
 """A worker that vanished in mid-transaction holds its locks for so long at most (R2a); an idle one asks every 3 s."""
+LOST: Final = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.SERVER_SHUTDOWN, 1927)
+"""Errors that say that the connection has ended; 1927 is MariaDB's for one that was killed."""
 READ_IDLE_S: Final = 600
 """Of a session that only reads and holds no lock; past three quarters of it this side opens a new one."""
 
@@ -57,9 +59,11 @@ class Session:
 
         Raises `pymysql.err.MySQLError` for what the server refuses (the session stays, and a transaction stays
         open), `StoreUnavailable` when the connection failed or did not answer within `TRANSACTION_S` (the session
-        is closed, and the outcome is open). Cancelling closes the session as well.
+        is closed, and the outcome is open), of that `SessionLost` when one that stood before has ended. Cancelling
+        closes the session as well.
         """
-        if monotonic() - self._used_at > self._idle_s * 0.75:
+        idle = monotonic() - self._used_at > self._idle_s * 0.75
+        if idle or (self._wire is not None and self._wire.ended):
             self.close()  # the server has ended it, or is about to
         return await self._send(sql, connect=True)
 
@@ -73,7 +77,7 @@ class Session:
     async def _send(self, sql: str, *, connect: bool) -> list[Rows]:
         if self._wire is None and not connect:
             raise StoreUnavailable("MySQL: the session of this transaction is gone")
-        began = monotonic()
+        began, failure = monotonic(), SessionLost if self._wire is not None else StoreUnavailable
         try:
             async with asyncio.timeout(TRANSACTION_S):
                 wire = self._wire or await self._connect()
@@ -84,11 +88,16 @@ class Session:
             if _is_refusal(error):
                 raise
             self.close()
-            raise StoreUnavailable(f"MySQL: {error}") from error
+            lost = bool(error.args) and error.args[0] in LOST
+            raise (failure if lost else StoreUnavailable)(f"MySQL: {error}") from error
+        except TimeoutError as error:
+            self._failed(0)
+            self.close()
+            raise StoreUnavailable("MySQL: no answer in time") from error
         except BROKEN as error:
             self._failed(0)
             self.close()
-            raise StoreUnavailable(f"MySQL: {type(error).__name__}: {error}") from error
+            raise failure(f"MySQL: {type(error).__name__}: {error}") from error
         except BaseException:
             self.close()
             raise

@@ -30,6 +30,10 @@ Rows = tuple[tuple[Any, ...], ...]
 class Wire(Protocol):
     """An open connection, in autocommit and READ COMMITTED, used by one task at a time."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server's end of it was heard. One that has ended unheard is known at its next use."""
+
     async def exchange(self, sql: str) -> list[Rows]:
         """Send statements in one packet, and give the rows of each.
 
@@ -52,6 +56,14 @@ class MySQLWire:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+
+    @property
+    def ended(self) -> bool:
+        """Look at the stream: the driver reads only after it has asked, and notices no end before."""
+        reader, writer = self._connection._reader, self._connection._writer
+        if reader is None or writer is None:
+            return True
+        return bool(reader.at_eof() or reader.exception() is not None or writer.transport.is_closing())
 
     async def exchange(self, sql: str) -> list[Rows]:
         """Send, and read every answer."""

@@ -19,6 +19,11 @@ class TwinWire:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
+    @property
+    def ended(self) -> bool:
+        """Whether the channel was cut."""
+        return self._channel.broken
+
     async def exchange(self, sql: str) -> list[Rows]:
         """Send a packet, and wait for its answer. Raises `MySQLError` as the driver does."""
         try:
