@@ -63,6 +63,13 @@ CASES: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "an empty token": ("?device=d", {"Authorization": "Bearer "}, 401, "no_token"),
     "a token in the URL": (f"?device=d&token={token()}", {"Authorization": None}, 401, "no_token"),
     "a bad token": ("?device=d", {"Authorization": "Bearer x"}, 401, "bad_token"),
+    "a bad token that is long": ("?device=d", {"Authorization": "Bearer " + "x" * 16_384}, 401, "bad_token"),
+    "a long cookie, and a bad token": (
+        "?device=d",
+        {"Authorization": "Bearer x", "Cookie": "a=" + "x" * 9_000},
+        401,
+        "bad_token",
+    ),
     "an expired token": ("?device=d", {"Authorization": f"Bearer {token(exp=1)}"}, 401, "expired_token"),
     "a strange origin": ("?device=d", {"Origin": "http://evil.example"}, 403, "bad_origin"),
     "an opaque origin": ("?device=d", {"Origin": "null"}, 403, "bad_origin"),
@@ -130,6 +137,13 @@ async def test_the_own_host_is_the_same_with_and_without_its_schemes_port(url: s
     async with aiohttp.ClientSession() as session:
         values = {**headers(), "Host": host, "Origin": origin}
         ws = await session.ws_connect(url + "?device=d", headers=values, protocols=("chat.v1",))
+        await ws.close()
+
+
+async def test_a_since_that_no_server_made_is_passed_over_however_long(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        ws = await session.ws_connect(url + "?device=d&since=" + "a" * 9_000, headers=headers(), protocols=("chat.v1",))
+        assert (await ws.receive_json())["type"] == "welcome"
         await ws.close()
 
 

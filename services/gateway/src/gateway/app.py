@@ -45,6 +45,9 @@ from gateway.watch import Watch
 
 KEEPALIVE_S: Final = 15.0
 """Seconds that an unfinished request may live."""
+MAX_HEADER_BYTES: Final = 20_480
+"""Of a header, and of the line with the URL: aiohttp's own 8,190 are less than a token may have. Past it aiohttp
+answers 400 in plain text before any of our checks. It bounds what a stranger makes us hold."""
 FLUSH_S: Final = 1.5
 """Seconds to forward what the connections left, within the reserve (`gateway.leaving`)."""
 
@@ -167,7 +170,14 @@ class GatewayApp:
         app = web.Application()
         app.router.add_route("*", "/v1/ws", self.door.serve)
         app.router.add_route("*", "/{path:.*}", _not_found)
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
+            shutdown_timeout=1.0,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
         await runner.setup()
         return runner
 
