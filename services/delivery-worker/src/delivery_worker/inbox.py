@@ -62,6 +62,9 @@ class Inbox(Protocol):
     async def open(self, epoch: int, partitions: Iterable[int]) -> None:
         """Make the groups of `epoch` from the start of the streams, and destroy the older ones (R2)."""
 
+    async def tidy(self, epoch: int, partitions: Sequence[int]) -> None:
+        """Destroy groups of older epochs that are there again: what made them was late (R2)."""
+
     async def read(self, epoch: int, partitions: Sequence[int], count: int) -> list[StreamEntry]:
         """Read what is new to the groups of `epoch`; waits up to `BLOCK_MS` for something."""
 
@@ -110,10 +113,26 @@ class RedisInbox:
     async def _open(self, stream: str, epoch: int) -> None:
         redis = self._redis.writer
         await run_anyway(redis, ("XGROUP", "CREATE", stream, group_of(epoch), "0", "MKSTREAM"))
-        for group in await redis.xinfo_groups(stream):
+        await self._destroy_older(stream, await redis.xinfo_groups(stream), epoch)
+
+    async def _destroy_older(self, stream: str, groups: Sequence[Any], epoch: int) -> None:
+        for group in groups:
             # A worker that paused in here and wakes up must not destroy the group of its successor.
             if epoch_of(group["name"]) < epoch:
-                await redis.xgroup_destroy(stream, group["name"])
+                await self._redis.writer.xgroup_destroy(stream, group["name"])
+
+    async def tidy(self, epoch: int, partitions: Sequence[int]) -> None:
+        """Destroy older groups. Raises `StoreUnavailable`; who owns `epoch` no more destroys no later one either."""
+        await answered(self._tidy(epoch, [self._keys.inbox(partition) for partition in partitions]))
+
+    async def _tidy(self, epoch: int, streams: Sequence[str]) -> None:
+        pipeline = self._redis.writer.pipeline(transaction=False)
+        for stream in streams:
+            pipeline.xinfo_groups(stream)
+        found = await pipeline.execute(raise_on_error=False)
+        for stream, groups in zip(streams, found, strict=True):
+            if not isinstance(groups, Exception):  # a stream that is gone: Redis was emptied, and the next read tells
+                await self._destroy_older(stream, groups, epoch)
 
     async def read(self, epoch: int, partitions: Sequence[int], count: int) -> list[StreamEntry]:
         """Read. Raises `StoreUnavailable` after any error (R2: a new group from 0, under a new epoch)."""

@@ -38,6 +38,9 @@ READ_COUNT: Final = 16
 """Entries per stream and read, and the bound of what is in memory: nothing more is read before these are handled."""
 HELD_ENTRIES: Final = 4_096
 """Entries of locked partitions that wait; past it the loop waits with them instead of reading on."""
+TIDY_S: Final = 5.0
+"""Seconds between two looks for groups of older epochs: a request for one may have been on its way for longer than the
+takeover. What its maker reads is fenced, and nothing waits for it: it only stays pending."""
 HOLD_S: Final = 0.25
 """How long the entries of a locked partition wait for the next try."""
 
@@ -89,7 +92,7 @@ class WorkerLoop:
         self._in_hand: list[StreamEntry] = []
         self._held_until = 0.0
         self._replay = False
-        self._beat_at = self._mysql_at = self._due_at = monotonic()
+        self._beat_at = self._mysql_at = self._due_at = self._tidy_at = monotonic()
         self._stopping = False
         self._stopped = asyncio.Event()
 
@@ -159,6 +162,9 @@ class WorkerLoop:
         live = await self._inbox.beat(self._meta.partitions, self._meta.database_epoch)
         self._beat_at = monotonic()
         self._due_at = now + BEAT_S
+        if now >= self._tidy_at and self._owned:
+            await self._inbox.tidy(self._epoch, sorted(self._owned))
+            self._tidy_at = now + TIDY_S
         change = self._claims.beat(live, self._owned)
         if change.drop:
             self._drop(change.drop)
