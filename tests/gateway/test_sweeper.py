@@ -19,7 +19,7 @@ class Peer:
     def __init__(self, number: int, *, heard_at: float = 0.0, expires_at_s: float = 1e9) -> None:
         self.number, self.user, self.device = number, f"u{number}", "phone"
         self.member = f"phone|g|{number}|1"
-        self.heard_at = heard_at
+        self.heard_at = self.vouched_at = heard_at
         self.began, self.leaving = 0.0, False
         self.session = Session(rate=1, burst=1, max_in_flight=1, now=0, expires_at_s=expires_at_s)
         self.pings: list[float] = []
@@ -46,6 +46,7 @@ class Bench:
         self.announced: list[str] = []
         self.subscriptions = Subscriptions(registry=self.registry, announce=self.announced.extend)
         outbox: Any = self
+        self.lapsed: list[tuple[float, Any]] = []
         self.sent_off: list[tuple[float, Any]] = []
         self.sweeper = Sweeper(
             registry=self.registry,
@@ -54,6 +55,7 @@ class Bench:
             ttl_s=self.ttl_s,
             cap_s=cap_s,
             aged=self.send_off,
+            lapsed=lambda peer: self.lapsed.append((self.now, peer)),
         )
         self.peers = [self.add(Peer(number)) for number in range(1, count + 1)]
 
@@ -127,6 +129,32 @@ def test_a_device_that_vanished_is_told_nothing_past_what_was_heard() -> None:
     bench.wait(100.0)
     assert max(deadline for _, deadline in bench.deadlines(peer)) < heard_at + TTL_S + 1.0
     assert peer.aborted
+
+
+@pytest.mark.parametrize("ttl_s", [12.0, 30.0])
+def test_who_is_heard_and_not_told_of_before_its_deadline_is_entered_again(ttl_s: float) -> None:
+    """Two pauses of the process, each too short for anybody to count as silent."""
+    bench = Bench(ttl_s=ttl_s)
+    (peer,) = bench.peers
+    bench.wait(2 * round_s(ttl_s), answering=True)
+    deadline = bench.deadlines(peer)[-1][1]
+    for _ in range(3):
+        bench.now += absent_s(ttl_s) * 0.9
+        peer.heard_at = bench.now
+        bench.wait(0.5)
+    bench.wait(2 * round_s(ttl_s), answering=True)
+    late = next(at for at, until in bench.deadlines(peer) if until > deadline)
+    assert late > deadline - 2.0
+    assert [named for at, named in bench.lapsed if at <= late] == [peer]
+
+
+def test_nobody_is_entered_again_who_answers_or_vanished() -> None:
+    bench = Bench(count=2)
+    answering, vanished = bench.peers
+    bench.peers = [answering]
+    bench.wait(10 * TTL_S, answering=True)
+    assert bench.lapsed == []
+    assert vanished.aborted
 
 
 def test_beats_are_joined_by_whole_seconds_of_silence_and_none_is_made_past_the_ttl() -> None:

@@ -212,6 +212,7 @@ class GatewayApp:
             registry=self.registry,
             cap_s=self.settings.max_connection_age_s,
             aged=self._aged,
+            lapsed=self._lapsed,
             outbox=self.outbox,
             subscriptions=self.subscriptions,
             ttl_s=self.settings.presence_ttl_s,
@@ -298,6 +299,9 @@ class GatewayApp:
         # Without a way through Redis the others have none either, most likely: nobody would let it in.
         if self.watch.missing() is None:
             self.drain.send_off(connection, Reason.REBALANCING)
+
+    def _lapsed(self, connection: Connection) -> None:
+        self.recovery.returned(connection)
 
     def _know_epoch(self, epoch: str) -> None:
         self.door.know_epoch(epoch)

@@ -91,6 +91,7 @@ class Connection:
         "on_slow",
         "session",
         "user",
+        "vouched_at",
     )
 
     def __init__(
@@ -109,6 +110,8 @@ class Connection:
         self.number, self.user, self.device, self.session = number, user, device, session
         self.entered_ms, self.member = 0, ""
         self.began = self.heard_at = now
+        self.vouched_at = now
+        """When it was heard, as its last beat told: its member's time runs from then."""
         self.leaving = False
         """Its client was told to go elsewhere."""
         self.close_code: int | None = None

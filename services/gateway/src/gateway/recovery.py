@@ -78,7 +78,7 @@ class Recovery:
         asyncio.get_running_loop().call_later(HEAL_S, self._healed)
 
     def returned(self, connection: Connection) -> None:
-        """A connection was silent for so long that presence may have removed its member: enter and sync it alone."""
+        """A connection was silent, or not told of, for so long that its member may be gone: enter and sync it alone."""
         self._returned[connection.number] = connection
         self._wanted.set()
 
@@ -144,6 +144,7 @@ class Recovery:
                 raise failed
             entered = [c for c in here if self._is_here(c)]
             for connection in entered:
+                connection.vouched_at = connection.heard_at
                 self._outbox.tell(Connected(UserId(connection.user), connection.member))
             self._syncs.again(entered, cause)
 

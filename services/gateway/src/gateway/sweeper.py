@@ -67,9 +67,10 @@ class Sweeper:
         ttl_s: float,
         cap_s: float,
         aged: Callable[[Connection], None],
+        lapsed: Callable[[Connection], None],
     ) -> None:
         self._registry, self._outbox, self._subscriptions = registry, outbox, subscriptions
-        self._cap_s, self._aged = cap_s, aged
+        self._cap_s, self._aged, self._lapsed = cap_s, aged, lapsed
         self._ttl_s, self._round_s = ttl_s, round_s(ttl_s)
         self._at = self._rounds = 0
         self._beating: list[Connection] = []
@@ -106,6 +107,7 @@ class Sweeper:
         self._at = (at + 1) % SHARES
         if self._at % TELL_AFTER == 0:
             beating, self._beating = self._beating, []
+            self._vouch(beating, now)
             for beats in heartbeats(beating, now=now, ttl_s=self._ttl_s):
                 self._outbox.tell(beats)
         if not self._at:
@@ -120,6 +122,18 @@ class Sweeper:
             elif pinging or connection.heard_at < silent_since:
                 # One that only sends has to hear something from time to time, too.
                 connection.ping()
+
+    def _vouch(self, connections: Iterable[Connection], now: float) -> None:
+        """Name those whose last beat may have lapsed before this one is read, though they were heard all the time.
+
+        A beat extends what exists and creates nothing. It comes so late only after this process stood still, more than
+        once; who was not heard for as long is named when it is heard.
+        """
+        for connection in connections:
+            heard = now - connection.heard_at <= absent_s(self._ttl_s)
+            if heard and now - connection.vouched_at > self._ttl_s - SLACK_S:
+                self._lapsed(connection)
+            connection.vouched_at = connection.heard_at
 
     def _send_off(self, connections: Iterable[Connection], now: float) -> None:
         """Send off those past their age. Who finds no room in this tick is looked at again a round later."""
