@@ -34,14 +34,15 @@ def verify(
 ) -> None:
     """Check what is promised: many clients talk while things break, then everything they saw is judged.
 
-    Exit code 1 means that a promise was broken. The verdict is printed; report.json and report.html lie in the folder.
+    Exit code 1 means that a promise was broken, or that an error ended a client: then what it would have seen is not
+    judged. The verdict is printed; report.json and report.html lie in the folder.
 
     Parameters
     ----------
     seed
         What everybody does and what breaks is drawn from it; without one, it is drawn and printed.
     duration
-        Seconds of talk and faults, 60 unless told; the end takes about a minute more.
+        Seconds of talk and faults, 60 unless told; the end takes one to two minutes more.
     clients
         How many devices take part, 24 unless told.
     faults
@@ -73,7 +74,7 @@ def verify(
     report.write(run, options.folder, again)
     print(told(run, again))
     print(f"reports: {options.folder / 'report.html'}, report.json beside it")
-    sys.exit(1 if run.verdict.broken else 0)
+    sys.exit(1 if run.verdict.broken or run.fallen else 0)
 
 
 def _options(

@@ -30,7 +30,7 @@ LAG_LOOK_S: Final = 0.05
 LATE_S: Final = 0.1
 """Seconds late that are worth noting."""
 TRIAL_FROM_S: Final = 60.0
-"""Seconds of talk of the shortest run with a trial of a client that does not read: it takes 15 s more."""
+"""Seconds of talk of the shortest run with a trial of a client that does not read: it takes 21 s more."""
 STALLED: Final = "a_stalled_client_moves_nobody"
 ELSEWHERE: Final = ("elsewhere", "system")
 """Kind and target of what others do to a system while it is watched; it lasts as long as the talk."""
