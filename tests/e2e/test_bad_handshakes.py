@@ -104,7 +104,7 @@ TOKENS: dict[str, tuple[dict[str, Any], int, str]] = {
     "without exp": ({"exp": None}, 401, "bad_token"),
     "with exp as text": ({"exp": "soon"}, 401, "bad_token"),
     "with exp as digits in a text": ({"exp": "4102444800"}, 401, "bad_token"),
-    "with exp true": ({"exp": True}, 401, "expired_token"),
+    "with exp true": ({"exp": True}, 401, "bad_token"),
     "expiring beyond all calendars": ({"exp": 10**30}, 401, "bad_token"),
     "not yet valid": ({"nbf": 4_102_444_800}, 401, "bad_token"),  # the year 2100: the table is older than its test
     "for another audience": ({"aud": "mail"}, 401, "bad_token"),
