@@ -146,18 +146,40 @@ def hop_figures(measured: Measured) -> list[Figure]:
     ]
 
 
+def memory_figures(window: Window) -> list[Figure]:
+    """Give the resident memory of each role at the window's end."""
+    return [
+        Figure(name=f"memory of {role}", value=window.rss_bytes[role] / 2**20, unit="MiB")
+        for role in ROLES
+        if role in window.rss_bytes
+    ]
+
+
 def health_figures(measured: Measured) -> list[Figure]:
-    """Give the pauses of the services, and what went wrong; nothing may be missing."""
+    """Give the pauses of the services, and what went wrong."""
     window = measured.window
-    errors = sum(count for name, count in measured.tally.counts.items() if name.startswith("error "))
     return [
         Figure(name="events per batch", value=_mean(window, "chat_worker_batch_events"), unit=""),
         Figure(name="commit, mean", value=_mean(window, "chat_worker_commit_seconds") * 1e3, unit="ms"),
         Figure(name="publication, mean", value=_mean(window, "chat_worker_publish_seconds") * 1e3, unit="ms"),
         Figure(name="longest event-loop pause, below", value=window.longest_lag_s * 1e3, unit="ms"),
         Figure(name="longest collection, below", value=window.longest_gc_s * 1e3, unit="ms"),
+        *fault_figures(measured.tally, measured.missing),
+    ]
+
+
+def work_figures(measured: Measured) -> list[Figure]:
+    """Give what was done, and what went wrong: what is said at least of every part of a scenario."""
+    rate = Figure(name="messages per second", value=measured.rate_per_s, unit="1/s")
+    return [rate, *fault_figures(measured.tally, measured.missing)]
+
+
+def fault_figures(tally: Tally, missing: Mapping[str, int]) -> list[Figure]:
+    """Give what went wrong: clients were told of no error, and nothing is missing."""
+    errors = sum(count for name, count in tally.counts.items() if name.startswith("error "))
+    return [
         Figure(name="errors to clients", value=errors, unit="", most=0),
-        *(Figure(name=name, value=count, unit="", most=0) for name, count in measured.missing.items()),
+        *(Figure(name=name, value=count, unit="", most=0) for name, count in missing.items()),
     ]
 
 

@@ -5,7 +5,7 @@ Linux only. It must cost the server nothing while a window is measured: metrics 
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -78,11 +78,12 @@ class Probe:
         return {name: samples[metric] for name, samples in metrics.items() if metric in samples}
 
     def memory(self) -> dict[Role, int]:
-        """Give the resident memory by role."""
-        memory: dict[Role, int] = {}
-        for entry in self._running:
-            memory[entry.role] = memory.get(entry.role, 0) + rss_bytes(entry.pid or 0)
-        return memory
+        """Give the resident memory by role, in bytes."""
+        return self._by_role(rss_bytes)
+
+    def peak_memory(self) -> dict[Role, int]:
+        """Give the most that was ever resident, in bytes: by role, the peaks of its processes together."""
+        return self._by_role(peak_rss_bytes)
 
     def pids(self) -> list[tuple[str, int]]:
         """Name the services' processes."""
@@ -98,6 +99,12 @@ class Probe:
         metrics = {name: _risen(begin.metrics[name], end.metrics[name]) for name in end.metrics}
         lags, pauses = (_longest(metrics.values(), bucket) for bucket in (LAG, PAUSE))
         return Window(seconds, cpu_s, rss_bytes, lags, pauses, metrics)
+
+    def _by_role(self, read: Callable[[int], int]) -> dict[Role, int]:
+        found: dict[Role, int] = {}
+        for entry in self._running:
+            found[entry.role] = found.get(entry.role, 0) + read(entry.pid or 0)
+        return found
 
     def _sight(self, metrics: Mapping[str, Samples]) -> Sight:
         return Sight(
@@ -122,6 +129,12 @@ def cpu_s(pid: int) -> float:
 def rss_bytes(pid: int) -> int:
     """Give the resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+
+
+def peak_rss_bytes(pid: int) -> int:
+    """Give the most that was ever resident of a process (proc(5): VmHWM)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return int(status.partition("\nVmHWM:")[2].split(maxsplit=1)[0]) * 1024
 
 
 async def _scrape(session: aiohttp.ClientSession, entry: ProcessEntry) -> Samples:

@@ -4,8 +4,8 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -43,6 +43,11 @@ class Figure:
         if self.most is not None:
             return f"≤ {shown(self.most)}"
         return "" if self.least is None else f"≥ {shown(self.least)}"
+
+
+def prefixed(name: str, figures: Iterable[Figure]) -> list[Figure]:
+    """Say of figures which part of a scenario they are of."""
+    return [replace(figure, name=f"{name}: {figure.name}") for figure in figures]
 
 
 def machine() -> dict[str, str]:

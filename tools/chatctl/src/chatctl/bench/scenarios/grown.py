@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from chatctl.bench.measure import Options, cost_figures, job_for, measure
-from chatctl.bench.result import Figure, Result
+from chatctl.bench.measure import Options, cost_figures, job_for, measure, work_figures
+from chatctl.bench.result import Figure, Result, prefixed
 from chatctl.bench.rows import Past, write
 from chatctl.bench.stacks import running
 
@@ -29,8 +29,10 @@ async def grown(folder: Path, options: Options, *, rows: int = 10_000_000, pairs
         Figure(name="CPU per message, empty", value=one, unit="µs"),
         Figure(name="CPU per message, grown", value=other, unit="µs"),
         Figure(name="grown against empty", value=other / one, unit="", most=1.15),
-        *(replace(figure, name=f"grown: {figure.name}") for figure in cost_figures(full)[1:]),
+        *prefixed("grown", cost_figures(full)[1:]),
         Figure(name="writing the past took", value=loading_s, unit="s"),
+        *prefixed("empty", work_figures(empty)),
+        *prefixed("grown", work_figures(full)),
     ]
     return Result(scenario="grown", work=f"life on an empty database and on {rows} messages", figures=figures)
 

@@ -8,10 +8,10 @@ from time import monotonic
 from typing import Final
 
 from chatctl.bench.fleet import Fleet
-from chatctl.bench.measure import Measured, Options, job_for, measure, shares
+from chatctl.bench.measure import Measured, Options, job_for, measure, shares, work_figures
 from chatctl.bench.probe import Probe
 from chatctl.bench.profile import Profile
-from chatctl.bench.result import Figure, Result
+from chatctl.bench.result import Figure, Result, prefixed
 from chatctl.bench.stacks import running
 
 SPARE_FILES: Final = 2_000
@@ -35,6 +35,7 @@ async def idle(
         async with Fleet(shares(job, options.generators)) as fleet:
             await asyncio.sleep(options.warm_s)
             profile = Profile(probe.pids(), "idle") if options.profile else None
+            held = sum((await probe.read("chat_gateway_connections")).values())
             begin, began = await probe.begin(), monotonic()
             await asyncio.sleep(options.duration_s)
             seconds, end = monotonic() - began, await probe.end()
@@ -47,6 +48,7 @@ async def idle(
     rss_kib = (window.rss_bytes["gateway"] - before["gateway"]) / connections / 1024
     cpu_us = window.total_cpu_s / connections / seconds * 1e6
     figures = [
+        Figure(name="connections, as the gateways count them", value=held, unit=""),
         Figure(name="gateway memory per connection", value=rss_kib, unit="KiB", most=18),
         Figure(name="server CPU per connection and second", value=cpu_us, unit="µs", most=6),
         *(
@@ -67,6 +69,8 @@ def _steady(alone: Measured, together: Measured) -> list[Figure]:
     return [
         Figure(name="steady's send→message p99 without them", value=one, unit="ms"),
         Figure(name="steady's send→message p99 with them", value=other, unit="ms", most=2 * one),
+        *prefixed("steady without them", work_figures(alone)),
+        *prefixed("steady with them", work_figures(together)),
     ]
 
 

@@ -13,6 +13,7 @@ from chatctl.bench.measure import (
     hop_figures,
     job_for,
     measure,
+    memory_figures,
     time_figures,
 )
 from chatctl.bench.result import Figure, Result
@@ -30,7 +31,8 @@ async def life(folder: Path, options: Options, *, pairs: int = 300, in_flight: i
         rate,
         *time_figures(measured, "sent"),
     ]
-    figures += [*time_figures(measured, "message"), *time_figures(measured, "receipt"), *health_figures(measured)]
+    figures += [*time_figures(measured, "message"), *time_figures(measured, "receipt")]
+    figures += [*memory_figures(measured.window), *health_figures(measured)]
     work = f"{pairs} pairs, {in_flight} messages in flight each, 200-byte bodies, {_composition(options)}"
     return Result(scenario="life", work=work, figures=figures, times=measured.tally.times)
 
@@ -45,7 +47,7 @@ async def light(folder: Path, options: Options, *, pairs: int = 20) -> Result:
     figures = [*time_figures(measured, "sent", most_ms={50: 4, 99: 12}), *cost_figures(measured, most_us=500), rate]
     figures += [*time_figures(measured, "message"), *time_figures(measured, "receipt"), *hop_figures(measured)]
     figures.append(Figure(name="a commit of one row by itself, p50", value=floor.percentile_ms(50), unit="ms"))
-    figures += health_figures(measured)
+    figures += [*memory_figures(measured.window), *health_figures(measured)]
     work = f"{pairs} pairs, one message in flight each, 200-byte bodies, {_composition(options)}"
     return Result(scenario="light", work=work, figures=figures, times=measured.tally.times)
 

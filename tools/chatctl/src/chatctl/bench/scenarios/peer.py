@@ -9,9 +9,9 @@ from typing import Final
 from chatctl.bench import ejabberd
 from chatctl.bench.fleet import Fleet
 from chatctl.bench.job import Tally
-from chatctl.bench.measure import Options, job_for, measure, shares
+from chatctl.bench.measure import Measured, Options, fault_figures, job_for, measure, shares
 from chatctl.bench.probe import cpu_s
-from chatctl.bench.result import Figure, Result
+from chatctl.bench.result import Figure, Result, prefixed
 from chatctl.bench.stacks import BenchStack, running
 
 CHEAPER: Final = 6.0
@@ -24,11 +24,7 @@ async def peer(folder: Path, options: Options, *, pairs: int = 300, in_flight: i
         job = replace(job_for(stack.file, "pairs", pairs), in_flight=in_flight)
         ours = await measure(stack.file, job, options, name="peer")
         ours_us = ours.cost_us(ours.window.total_cpu_s)
-        figures = [
-            Figure(name="here: server CPU per message", value=ours_us, unit="µs"),
-            Figure(name="here: messages per second", value=ours.rate_per_s, unit="1/s"),
-            Figure(name="here: send→message p50", value=ours.tally.time("message").percentile_ms(50), unit="ms"),
-        ]
+        figures = prefixed("here", _ours(ours, ours_us))
         for archiving in (True, False):
             found = await _measure(stack, options, pairs=pairs, in_flight=in_flight, archiving=archiving)
             figures += found
@@ -45,6 +41,15 @@ async def peer(folder: Path, options: Options, *, pairs: int = 300, in_flight: i
         " on ejabberd (stream management, receipts) with the same database server"
     )
     return Result(scenario="peer", work=work, figures=figures, times=ours.tally.times)
+
+
+def _ours(measured: Measured, cost_us: float) -> list[Figure]:
+    return [
+        Figure(name="server CPU per message", value=cost_us, unit="µs"),
+        Figure(name="messages per second", value=measured.rate_per_s, unit="1/s"),
+        Figure(name="send→message p50", value=measured.tally.time("message").percentile_ms(50), unit="ms"),
+        *fault_figures(measured.tally, measured.missing),
+    ]
 
 
 async def _measure(stack: BenchStack, options: Options, *, pairs: int, in_flight: int, archiving: bool) -> list[Figure]:
@@ -64,17 +69,17 @@ async def _measure(stack: BenchStack, options: Options, *, pairs: int, in_flight
             missing = await fleet.finish()
     name = "ejabberd archiving" if archiving else "ejabberd storing nothing"
     spent = [late - early for early, late in zip(before, after, strict=True)]
-    return _figures(name, tally, spent, seconds, sum(missing.values()))
+    return prefixed(name, _theirs(tally, spent, seconds, sum(missing.values())))
 
 
-def _figures(name: str, tally: Tally, spent_s: list[float], seconds: float, missing: int) -> list[Figure]:
+def _theirs(tally: Tally, spent_s: list[float], seconds: float, missing: int) -> list[Figure]:
     messages = tally.counts.get("messages", 0)
     own_us, mysql_us = (cpu / max(1, messages) * 1e6 for cpu in spent_s)
     return [
-        Figure(name=f"{name}: server CPU per message", value=own_us + mysql_us, unit="µs"),
-        Figure(name=f"{name}: - its own process", value=own_us, unit="µs"),
-        Figure(name=f"{name}: - mysql", value=mysql_us, unit="µs"),
-        Figure(name=f"{name}: messages per second", value=messages / seconds, unit="1/s"),
-        Figure(name=f"{name}: send→message p50", value=tally.time("message").percentile_ms(50), unit="ms"),
-        Figure(name=f"{name}: not received or lost", value=missing, unit="", most=0),
+        Figure(name="server CPU per message", value=own_us + mysql_us, unit="µs"),
+        Figure(name="- its own process", value=own_us, unit="µs"),
+        Figure(name="- mysql", value=mysql_us, unit="µs"),
+        Figure(name="messages per second", value=messages / seconds, unit="1/s"),
+        Figure(name="send→message p50", value=tally.time("message").percentile_ms(50), unit="ms"),
+        Figure(name="not received or lost", value=missing, unit="", most=0),
     ]

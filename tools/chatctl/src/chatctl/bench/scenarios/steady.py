@@ -5,9 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from chatctl.bench.measure import Options, cost_figures, health_figures, job_for, measure, time_figures
+from chatctl.bench.measure import (
+    Options,
+    cost_figures,
+    fault_figures,
+    health_figures,
+    hop_figures,
+    job_for,
+    measure,
+    memory_figures,
+    time_figures,
+)
 from chatctl.bench.probe import Probe
-from chatctl.bench.result import Figure, Result
+from chatctl.bench.result import Figure, Result, prefixed
 from chatctl.bench.stacks import running
 
 COMPOSITIONS: Final = ((1, 1), (2, 1), (4, 1), (1, 2), (1, 4))
@@ -21,7 +31,8 @@ async def steady(folder: Path, options: Options, *, connections: int = 2_000, ra
         measured = await measure(stack.file, job, options, name="steady")
     rate = Figure(name="messages per second", value=measured.rate_per_s, unit="1/s", least=0.98 * rate_per_s)
     figures = [*time_figures(measured, "message", most_ms={50: 5, 99: 20, 99.9: 60}), *time_figures(measured, "sent")]
-    figures += [rate, *cost_figures(measured), *health_figures(measured)]
+    figures += [rate, *cost_figures(measured), *hop_figures(measured)]
+    figures += [*memory_figures(measured.window), *health_figures(measured)]
     work = f"{rate_per_s:g} messages a second at random times, {connections} connections, {options.duration_s:g} s"
     return Result(scenario="steady", work=work, figures=figures, times=measured.tally.times)
 
@@ -45,21 +56,26 @@ async def scale(
         cost_us = measured.cost_us(measured.window.total_cpu_s)
         first_us = first_us or cost_us
         name = f"{gateways} gateway(s), {workers} worker(s)"
-        figures.append(Figure(name=f"{name}: CPU per message", value=cost_us, unit="µs"))
-        figures.append(Figure(name=f"{name}: against one each", value=cost_us / first_us, unit="", most=1.15))
-        figures.append(Figure(name=f"{name}: messages per second", value=measured.rate_per_s, unit="1/s"))
-        figures += [replace(figure, name=f"{name}: {figure.name}") for figure in health_figures(measured)[:1]]
-        figures += _spread(name, list(owned.values()))
+        found = [
+            Figure(name="CPU per message", value=cost_us, unit="µs"),
+            *cost_figures(measured)[1:],
+            Figure(name="against one each", value=cost_us / first_us, unit="", most=1.15),
+            Figure(name="messages per second", value=measured.rate_per_s, unit="1/s"),
+            health_figures(measured)[0],
+            *_spread(list(owned.values())),
+            *fault_figures(measured.tally, measured.missing),
+        ]
+        figures += prefixed(name, found)
     work = (
         f"life with {pairs} pairs, {in_flight} messages in flight each, {options.duration_s:g} s for each composition"
     )
     return Result(scenario="scale", work=work, figures=figures)
 
 
-def _spread(name: str, owned: Sequence[float]) -> list[Figure]:
+def _spread(owned: Sequence[float]) -> list[Figure]:
     """Show how evenly rendezvous hashing spread the partitions over the workers."""
     return [
-        Figure(name=f"{name}: partitions of the {which} loaded worker", value=count, unit="")
+        Figure(name=f"partitions of the {which} loaded worker", value=count, unit="")
         for which, count in (("most", max(owned)), ("least", min(owned)))
         if len(owned) > 1
     ]
