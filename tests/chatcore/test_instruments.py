@@ -1,3 +1,5 @@
+"""Metrics as a service declares them: zeros from the start, readings at the scrape, the library's own format."""
+
 import pytest
 from chatcore.instruments import Distribution, Readings, Tally, Totals
 from prometheus_client import CollectorRegistry

@@ -1,3 +1,5 @@
+"""Ports for a stack: free ones, each once, none that an outgoing connection could take."""
+
 import socket
 
 import pytest

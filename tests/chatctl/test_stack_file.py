@@ -1,3 +1,5 @@
+"""The description of a running stack, and the tokens that are signed with what it holds."""
+
 import json
 from dataclasses import replace
 from pathlib import Path

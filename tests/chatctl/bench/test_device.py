@@ -1,3 +1,5 @@
+"""One device of the load: what it acknowledges, when it is ready, what a refusal tells it."""
+
 import asyncio
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""The load's own WebSocket frames, however the stream is cut."""
+
 import pytest
 from chatctl.bench import wire
 from hypothesis import given
