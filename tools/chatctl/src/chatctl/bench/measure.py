@@ -13,6 +13,7 @@ from chatctl.bench.job import Job, LoadName, Tally
 from chatctl.bench.probe import ROLES, Probe, Window
 from chatctl.bench.profile import Profile
 from chatctl.bench.result import Figure
+from chatctl.failure import Failure
 from chatctl.stack.stack_file import StackFile
 
 GENERATOR_MOST_US: Final = 40.0
@@ -106,7 +107,17 @@ async def measure(stack: StackFile, job: Job, options: Options, *, name: str) ->
         if profile is not None:
             profile.end()
         missing = await fleet.finish()
+    require_work(tally, missing, name=name)
     return Measured(probe.window(begin, end, seconds), tally, missing)
+
+
+def require_work(tally: Tally, missing: Mapping[str, int], *, name: str) -> None:
+    """Refuse a window in which no life of a message ended: it measured nothing. Raises `Failure`."""
+    if not tally.counts.get("messages"):
+        counted = {**tally.counts, **missing}
+        raise Failure(
+            f"{name}: no message came to its end in the window", advice=f"see what was counted instead: {counted}"
+        )
 
 
 def cost_figures(

@@ -9,7 +9,7 @@ from typing import Final
 from chatctl.bench import ejabberd
 from chatctl.bench.fleet import Fleet
 from chatctl.bench.job import Tally
-from chatctl.bench.measure import Measured, Options, fault_figures, job_for, measure, shares
+from chatctl.bench.measure import Measured, Options, fault_figures, job_for, measure, require_work, shares
 from chatctl.bench.probe import cpu_s
 from chatctl.bench.result import Figure, Result, prefixed
 from chatctl.bench.stacks import BenchStack, running
@@ -68,6 +68,7 @@ async def _measure(stack: BenchStack, options: Options, *, pairs: int, in_flight
             tally = await fleet.mark()
             missing = await fleet.finish()
     name = "ejabberd archiving" if archiving else "ejabberd storing nothing"
+    require_work(tally, missing, name=name)
     spent = [late - early for early, late in zip(before, after, strict=True)]
     return prefixed(name, _theirs(tally, spent, seconds, sum(missing.values())))
 
