@@ -5,8 +5,16 @@ from pathlib import Path
 import pytest
 from chatctl.bench.result import Figure, Result
 from chatctl.bench.scenarios.smoke import PEER, SMOKE, faults
+from chatctl.failure import Failure
+from chatctl.stack.executables import find
 
-from tests.harness.programs import program
+
+def _has_ejabberd() -> bool:
+    try:
+        find("ejabberdctl", package="ejabberd")
+    except Failure:
+        return False
+    return True
 
 
 def result(*figures: Figure) -> Result:
@@ -15,8 +23,8 @@ def result(*figures: Figure) -> Result:
 
 @pytest.mark.parametrize("name", SMOKE)
 async def test_a_scenario_does_its_work_and_loses_nothing(name: str, tmp_path: Path) -> None:
-    if name == PEER:
-        program("ejabberdctl", "ejabberd", "erlang-p1-mysql")
+    if name == PEER and not _has_ejabberd():
+        pytest.skip("ejabberd is not installed: `./dev bench smoke` installs it, and asks of it what this test does")
     found = await SMOKE[name](tmp_path / "stack")
     assert found.scenario == name
     assert faults(found) == []
