@@ -13,8 +13,6 @@ from chatctl.operations.check_acl import check_acl, compare_users, users_of
 from chatctl.operations.checks import Finding
 from redis.asyncio import Redis
 
-from tests.harness.servers import running_redis
-
 KEYS = Keys("one")
 CATEGORIES = {
     "read": frozenset({"get", "xlen"}),
@@ -138,13 +136,6 @@ def test_one_user_for_everything_is_a_weakness_unless_nobody_else_reaches_redis(
 def test_a_pattern_covers_those_of_which_all_keys_are_its_own(wide: str, narrow: str, covered: bool) -> None:
     assert Reach("R", wide).covers(Reach("R", narrow)) is covered
     assert not Reach("W", wide).covers(Reach("R", narrow))
-
-
-@pytest.fixture(scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The URL of a Redis of this module's own: its users are changed."""
-    async with running_redis(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @pytest.fixture

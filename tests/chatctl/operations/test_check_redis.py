@@ -10,17 +10,8 @@ from chatctl.operations.check_redis import check_redis
 from delivery_worker.settings import MySQLSettings
 from redis.asyncio import Redis
 
-from tests.harness.servers import running_redis
-
 GOOD = {"maxmemory": "64mb", "maxmemory-policy": "noeviction", "appendonly": "yes"}
 UNUSED = MySQLSettings.model_validate({"mysql_user": "nobody", "mysql_password": "secret"})
-
-
-@pytest.fixture(scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The URL of a Redis of this module's own: its settings are changed."""
-    async with running_redis(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @pytest.fixture

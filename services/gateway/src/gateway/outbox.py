@@ -89,7 +89,7 @@ class Outbox:
     @property
     def ack_backlog(self) -> int:
         """Acknowledgements that wait for Redis."""
-        return len(self._turn.acks) + len(self._held.acks)
+        return sum(len(turn.acks) + len(turn.below) for turn in (self._turn, self._held))
 
     def send(self, user: str, peer: str, item: Any, size_bytes: int) -> bool:
         """Take a send; False when too many wait, here or in its stream. A failure is told to `unavailable`."""
@@ -102,7 +102,7 @@ class Outbox:
     def ack(
         self, connection: int, user: str, device: str, peer: str, delivered: int, read: int, ref: str | None
     ) -> None:
-        """Keep the newest acknowledgement of a device, peer and `ref` until its XADD was answered (R5)."""
+        """Keep an acknowledgement until its XADD was answered, coalesced with others of its kind (R5, `Turn.ack`)."""
         self._keep(ack_item(connection, user, device, peer, delivered, read, ref))
 
     def limit(self, overfull: frozenset[int]) -> None:

@@ -13,8 +13,8 @@ MAX_SENDS: Final = 20_000
 MAX_SEND_BYTES: Final = 64 * 1024 * 1024
 """Their bytes; the same."""
 MAX_ACKS: Final = 200_000
-"""Acknowledgements, one per user, device, peer and `ref`, that wait for Redis; past it the oldest goes: its client
-repeats it after its next sync (PROTOCOL section 6)."""
+"""Acknowledgements, one per user, device, peer and `ref`, that wait for Redis, each with at most one below it; past it
+the oldest goes: its client repeats it after its next sync (PROTOCOL section 6)."""
 MAX_SOFT: Final = 20_000
 """Presence events, or requests, that wait; past it the newest is refused: its client is told, or it comes again by
 itself (beats, announcements, syncs). A typing frame has no answer (PROTOCOL section 4) and is old within seconds: it is

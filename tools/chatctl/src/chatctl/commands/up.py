@@ -29,44 +29,37 @@ READY = "ready"
 """The file in the stack's folder that says to a waiting `up --detach` that all is ready."""
 
 
+Gateways = Annotated[int, Parameter(help="How many gateways; 0 for none.")]
+Workers = Annotated[int, Parameter(help="How many delivery workers; 0 for none.")]
+Presence = Annotated[int, Parameter(help="How many presence services; 0 for none.")]
+Port = Annotated[
+    int,
+    Parameter(help="The first gateway's port; those that are taken are passed over; 0 chooses private ones."),
+]
+Folder = Annotated[Path, Parameter(help="Where the stack keeps its data, its logs and `stack.json`.")]
+Detach = Annotated[bool, Parameter(negative="", help="Return when it is ready; `down` stops it.")]
+Fresh = Annotated[bool, Parameter(negative="", help="Begin with empty data.")]
+Database = Annotated[
+    FlavourName, Parameter(help="`mysql` fetches a real MySQL, on Debian; the default is the machine's MariaDB.")
+]
+Set = Annotated[tuple[str, ...], Parameter(help="Settings for all services, as NAME=value.")]
+Owner = Annotated[int | None, Parameter(help="Stop when the process with this id ends, however it ends.")]
+
+
 def up(
     *,
-    gateways: int = 2,
-    workers: int = 2,
-    presence: int = 1,
-    port: int = 8080,
-    dir: Path = LOCAL,  # noqa: A002 - the option's name is fixed
-    detach: Annotated[bool, Parameter(negative="")] = False,
-    fresh: Annotated[bool, Parameter(negative="")] = False,
-    database: FlavourName = "mariadb",
-    set: tuple[str, ...] = (),  # noqa: A002 - the option's name
-    owner: int | None = None,
+    gateways: Gateways = 2,
+    workers: Workers = 2,
+    presence: Presence = 1,
+    port: Port = 8080,
+    dir: Folder = LOCAL,  # noqa: A002 - the option's name is fixed
+    detach: Detach = False,
+    fresh: Fresh = False,
+    database: Database = "mariadb",
+    set: Set = (),  # noqa: A002 - the option's name
+    owner: Owner = None,
 ) -> None:
-    """Start the stack, wait until it is ready, and keep it running until Ctrl-C.
-
-    Parameters
-    ----------
-    gateways
-        How many gateways; 0 for none.
-    workers
-        How many delivery workers; 0 for none.
-    presence
-        How many presence services; 0 for none.
-    port
-        The first gateway's port; those that are taken are passed over; 0 chooses private ones.
-    dir
-        Where the stack keeps its data, its logs and `stack.json`.
-    detach
-        Return when it is ready; `down` stops it.
-    fresh
-        Begin with empty data.
-    database
-        `mysql` fetches a real MySQL, on Debian; the default is the machine's MariaDB.
-    set
-        Settings for all services, as NAME=value.
-    owner
-        Stop when the process with this id ends, however it ends.
-    """
+    """Start the stack, wait until it is ready, and keep it running until Ctrl-C."""
     folder = dir.resolve()
     environment = dict(pair.partition("=")[::2] for pair in set)
     options = Options(

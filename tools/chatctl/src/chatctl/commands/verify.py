@@ -20,43 +20,62 @@ NONE = "none"
 ALL = "all"
 
 
+Seed = Annotated[
+    int | None,
+    Parameter(help="What everybody does and what breaks is drawn from it; without one, it is drawn and printed."),
+]
+Duration = Annotated[
+    float | None,
+    Parameter(help="Seconds of talk and faults, 60 unless told; the end takes one to two minutes more."),
+]
+Clients = Annotated[int | None, Parameter(help="How many devices take part, 24 unless told.")]
+Faults = Annotated[
+    str | None,
+    Parameter(
+        help="`all`, `none`, or names separated by commas; `kill:worker` keeps a kind to its targets that begin so."
+    ),
+]
+Planted = Annotated[
+    str | None,
+    Parameter(help="A bug to plant: the run has to find it. What is not told of the run is as the bug needs it."),
+]
+Reports = Annotated[Path, Parameter(help="Where the run leaves its reports and the logs of its stack.")]
+Against = Annotated[
+    tuple[str, ...],
+    Parameter(
+        consume_multiple=True,
+        help="Base URLs of gateways that run elsewhere: the client side and its checks, without faults of our own.",
+    ),
+]
+TokenCommand = Annotated[
+    str | None,
+    Parameter(help="With `--against`: a command that prints a token for the user in its last word."),
+]
+Disturbed = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="With `--against`: somebody breaks it meanwhile; only what comes after the talk is judged by seconds.",
+    ),
+]
+
+
 def verify(
     *,
-    seed: int | None = None,
-    duration: float | None = None,
-    clients: int | None = None,
-    faults: str | None = None,
-    planted: str | None = None,
-    dir: Path = Path(".verify"),  # noqa: A002 - the option's name
-    against: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    token_command: str | None = None,
-    disturbed: Annotated[bool, Parameter(negative="")] = False,
+    seed: Seed = None,
+    duration: Duration = None,
+    clients: Clients = None,
+    faults: Faults = None,
+    planted: Planted = None,
+    dir: Reports = Path(".verify"),  # noqa: A002 - the option's name
+    against: Against = (),
+    token_command: TokenCommand = None,
+    disturbed: Disturbed = False,
 ) -> None:
     """Check what is promised: many clients talk while things break, then everything they saw is judged.
 
     Exit code 1 means that a promise was broken, or that an error ended a client: then what it would have seen is not
     judged. The verdict is printed; report.json and report.html lie in the folder.
-
-    Parameters
-    ----------
-    seed
-        What everybody does and what breaks is drawn from it; without one, it is drawn and printed.
-    duration
-        Seconds of talk and faults, 60 unless told; the end takes one to two minutes more.
-    clients
-        How many devices take part, 24 unless told.
-    faults
-        `all`, `none`, or names separated by commas; `kill:worker` keeps a kind to its targets that begin so.
-    planted
-        A bug to plant: the run has to find it. What is not told of the run is as the bug needs it.
-    dir
-        Where the run leaves its reports and the logs of its stack.
-    against
-        Base URLs of gateways that run elsewhere: the client side and its checks, without faults of our own.
-    token_command
-        With `--against`: a command that prints a token for the user in its last word.
-    disturbed
-        With `--against`: somebody breaks it meanwhile; only what comes after the talk is judged by seconds.
     """
     chosen = faults or (",".join(_bug(planted).faults) if planted else ALL)
     options = _options(seed=seed, duration_s=duration, clients=clients, chosen=chosen, planted=planted, under=dir)
